@@ -1,0 +1,55 @@
+"""Build of jupiter: pure Python control plane, and fastpath.engine, one Cython extension that links librte_*."""
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+HERE = Path(__file__).parent
+DIRECTIVES = {
+    "language_level": 3,
+    "boundscheck": False,
+    "wraparound": False,
+    "initializedcheck": False,
+    "cdivision": True,
+    "embedsignature": False,
+}
+
+
+def dpdk(option: str) -> list[str]:
+    """What pkg-config says of libdpdk, for the processor generation that we build for."""
+    flags = subprocess.run(["pkg-config", option, "libdpdk"], check=True, capture_output=True, text=True).stdout
+    return [f for f in shlex.split(flags) if not f.startswith("-march=")]
+
+
+def extension(name: str, source: str) -> Extension:
+    march = os.environ.get("JUPITER_MARCH", "x86-64-v3")
+    return Extension(
+        name,
+        [source],
+        depends=sorted(str(p.relative_to(HERE)) for p in (HERE / "fastpath").rglob("*.[ph]*") if p.suffix in (".h", ".pxd")),
+        include_dirs=["fastpath"],
+        extra_compile_args=[*dpdk("--cflags"), f"-march={march}", "-O3", "-g", "-fno-strict-aliasing",
+                            "-Wno-unused-function", "-Wno-unused-but-set-variable"],
+        extra_link_args=[*dpdk("--libs"), "-Wl,--as-needed"],
+    )
+
+
+extensions = [extension("fastpath.engine", "fastpath/engine.pyx")]
+if os.environ.get("JUPITER_TEST_PROBE"):  # tests/fastpath/probe.pyx: the inline functions of the .pxd files, callable from Python
+    extensions.append(extension("tests.fastpath.probe", "tests/fastpath/probe.pyx"))
+
+setup(
+    name="jupiter",
+    version="0.1.0",
+    description="FullNAT TCP/UDP load balancer on DPDK",
+    python_requires=">=3.11",
+    packages=["jupiter", "jupiter.control", "jupiter.host", "fastpath"],
+    package_data={"fastpath": ["*.pyi", "py.typed"]},
+    install_requires=["click", "configobj", "pyelftools", "pyroute2", "rich"],
+    entry_points={"console_scripts": ["jupiter-service = jupiter.service:main", "jupiter-ctl = jupiter.cli:main"]},
+    ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, include_path=["."]),
+)
