@@ -1,0 +1,53 @@
+# jupiter: `make help` lists what there is. What needs root says so itself; `sudo make ...` from a user's checkout is fine.
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo lab lab-down test lint bench clean
+
+PYTHON  := .venv/bin/python
+ENGINE  := .venv/engine.stamp
+PROBE   := .venv/probe.stamp
+SOURCES := setup.py $(shell find fastpath -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: ## install what is missing: Debian packages (root), Python packages into .venv
+	@tools/setup
+
+build: $(ENGINE) ## compile the data plane, put jupiter-service and jupiter-ctl into .venv/bin
+
+# The extension is a single translation unit, so pip's editable install is all the build there is: engine and commands in place.
+$(ENGINE): $(SOURCES) .venv/stamp
+	@echo "== Building fastpath"
+	@tools/as-owner .venv/bin/pip install -q --use-pep517 --no-build-isolation --no-deps -e .
+	@tools/as-owner touch $@
+
+# The data plane's inline functions, made callable for tests/fastpath.
+$(PROBE): $(ENGINE) tests/fastpath/probe.pyx
+	@echo "== Building the tests' probe"
+	@JUPITER_TEST_PROBE=1 tools/as-owner $(PYTHON) setup.py -q build_ext --inplace
+	@tools/as-owner touch $@
+
+.venv/stamp: requirements.txt | setup ;
+
+demo: build ## the walk-through: a laboratory, two nginx, two DNS servers, a table (root)
+	@$(PYTHON) -m tools.lab.demo
+
+lab: build ## open a laboratory and leave it open (root)
+	@$(PYTHON) -m tools.lab up
+
+lab-down: setup ## close it (root)
+	@$(PYTHON) -m tools.lab down
+
+test: build $(PROBE) ## every test (root)
+	@$(PYTHON) tools/runtests
+
+lint: setup ## ruff, mypy --strict on jupiter/, cython-lint
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy --strict jupiter
+	.venv/bin/cython-lint fastpath
+
+bench: build ## cycles per packet, beside what the bare ring costs
+	@$(PYTHON) tools/bench
+
+clean: ## remove what was built; .venv stays
+	rm -rf build *.egg-info .venv/*.stamp fastpath/*.c fastpath/*.so tests/fastpath/*.c tests/fastpath/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,107 @@
+"""The laboratory's two shapes, as data."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+VIP = "10.0.1.1"
+LOCAL_ADDRESSES = "10.0.2.1/32, 10.0.2.2/32, 10.0.2.3/32, 10.0.2.4/32"
+
+
+@dataclass(frozen=True)
+class Cable:
+    """A veth from a host's interface to a bridge. address: IPv4 with prefix length; None where DPDK takes the interface."""
+
+    host: str
+    interface: str
+    bridge: str
+    address: str | None = None
+
+
+@dataclass(frozen=True)
+class Device:
+    """A [DEVICE<n>] section of jupiter.cfg: its kernel interface, its address, the netdev under it, its local addresses."""
+
+    name: str
+    ipv4: str
+    interface: str
+    local_ipv4: str
+
+
+@dataclass(frozen=True)
+class Route:
+    host: str
+    destination: str
+    gateway: str
+
+
+@dataclass(frozen=True)
+class Topology:
+    cables: tuple[Cable, ...]
+    routes: tuple[Route, ...]
+    devices: tuple[Device, ...]
+    server_addresses: tuple[str, ...]
+
+    def hosts(self) -> list[str]:
+        return sorted({cable.host for cable in self.cables})
+
+    def commands(self) -> Iterator[str]:
+        """The shell lines that build it, in a mount namespace whose /run is empty."""
+        for host in ["switch", *self.hosts()]:
+            yield f"ip netns add {host}"
+            yield f"ip netns exec {host} sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1"
+            yield f"ip -n {host} link set lo up"
+        for bridge in sorted({cable.bridge for cable in self.cables}):
+            yield f"ip -n switch link add {bridge} up type bridge"
+        for cable in self.cables:
+            yield from _plug(cable)
+        for route in self.routes:
+            yield f"ip -n {route.host} route add {route.destination} via {route.gateway}"
+
+
+def _plug(cable: Cable) -> Iterator[str]:
+    outlet = f"{cable.host}-{cable.interface}"
+    yield f"ip link add {cable.interface} netns {cable.host} type veth peer name {outlet} netns switch"
+    yield f"ip -n switch link set {outlet} up master {cable.bridge}"
+    # A veth hands its peer frames whose checksum nobody has computed yet; a kernel peer knows that, DPDK does not. Turns TSO off too.
+    yield f"ip netns exec {cable.host} ethtool -K {cable.interface} tx off >/dev/null"
+    if cable.address:
+        yield f"ip -n {cable.host} address add {cable.address} dev {cable.interface}"
+    yield f"ip -n {cable.host} link set {cable.interface} up"
+
+
+ONE_ARM = Topology(
+    cables=(
+        Cable("client", "eth0", "lan", "1.1.1.1/24"),
+        Cable("director", "eth1", "lan"),
+        Cable("server1", "eth0", "lan", "1.1.1.3/24"),
+        Cable("server2", "eth0", "lan", "1.1.1.4/24"),
+    ),
+    routes=(
+        Route("client", "10.0.1.0/24", "1.1.1.2"),
+        Route("client", "10.0.2.0/24", "1.1.1.2"),  # for ping to a local address; no traffic of a service takes it
+        Route("server1", "10.0.2.0/24", "1.1.1.2"),
+        Route("server2", "10.0.2.0/24", "1.1.1.2"),
+    ),
+    devices=(Device("jupiter0", "1.1.1.2", "eth1", LOCAL_ADDRESSES),),
+    server_addresses=("1.1.1.3", "1.1.1.4"),
+)
+
+TWO_ARM = Topology(
+    cables=(
+        Cable("client", "eth0", "clients", "1.1.1.1/24"),
+        Cable("director", "eth1", "clients"),
+        Cable("director", "eth2", "servers"),
+        Cable("server1", "eth0", "servers", "2.2.2.3/24"),
+        Cable("server2", "eth0", "servers", "2.2.2.4/24"),
+    ),
+    routes=(
+        Route("client", "10.0.1.0/24", "1.1.1.2"),
+        Route("server1", "10.0.2.0/24", "2.2.2.2"),
+        Route("server2", "10.0.2.0/24", "2.2.2.2"),
+    ),
+    devices=(
+        Device("jupiter0", "1.1.1.2", "eth1", "10.0.3.1/32"),
+        Device("jupiter1", "2.2.2.2", "eth2", LOCAL_ADDRESSES),
+    ),
+    server_addresses=("2.2.2.3", "2.2.2.4"),
+)
