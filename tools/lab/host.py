@@ -1,6 +1,5 @@
 """What runs on the hosts of a laboratory: commands, and the servers behind the director."""
 
-import hashlib
 import json
 import os
 import shlex
@@ -62,11 +61,9 @@ class Server(Host):
         self.run("dnsmasq", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file", "--user=root", "--port=53",
                  "--bind-interfaces", f"--listen-address={self.address}", f"--address=/who.test/{self.address}")
 
-    def offer(self, name: str, size: int) -> str:
-        """Put a file of `size` random bytes under http://.../name; returns its sha256 in hex."""
-        content = os.urandom(size)
+    def offer(self, name: str, content: bytes) -> None:
+        """Put a file under http://.../name."""
         self.path(f"{self.home}/html/{name}").write_bytes(content)
-        return hashlib.sha256(content).hexdigest()
 
     def requests(self) -> list[tuple[int, int]]:
         """(connection, HTTP status) of every request that nginx has answered so far."""
