@@ -1,0 +1,1 @@
+"""The control channel: JSON-RPC 2.0 over a Unix socket."""

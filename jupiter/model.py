@@ -1,0 +1,209 @@
+"""What the operator wants: devices, local addresses, virtual services and their real servers. Pure values.
+
+Every change of configuration makes a new Model and goes down as diff(old, new). A Model is never altered:
+the mappings inside are shared between successive models, and replaced by copies where they differ.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv4Interface
+from types import MappingProxyType
+
+from jupiter.errors import JupiterError
+
+MAX_WEIGHT = 65535
+MAX_CONNS = 2**31 - 1
+MAX_WRR_SLOTS = 1 << 20
+"""Sum of a wrr service's weights, divided by their greatest common divisor, that the data plane's schedule holds."""
+SCHEDULERS = ("ipport", "iponly", "rr", "wrr")
+DEFAULT_SCHEDULER = "ipport"
+
+ServerKey = tuple[IPv4Address, int]
+
+
+class Protocol(IntEnum):
+    """Transport protocols that a service can have, by IP protocol number (RFC 5237)."""
+
+    TCP = 6
+    UDP = 17
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceKey:
+    """vaddr:vport and protocol. Its hash is kept, for diff() looks up every key of a model at each change."""
+
+    address: IPv4Address
+    port: int
+    protocol: Protocol
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((int(self.address), self.port, int(self.protocol))))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port} {self.protocol}"
+
+
+@dataclass(frozen=True, slots=True)
+class RealServer:
+    """raddr:rport. Weight 0 drains: no new connection, the old ones finish."""
+
+    address: IPv4Address
+    port: int
+    weight: int = 1
+    up: bool = True
+
+    @property
+    def key(self) -> ServerKey:
+        return self.address, self.port
+
+    @property
+    def effective_weight(self) -> int:
+        """What the scheduler is told: a server that is down gets as little as a drained one."""
+        return self.weight if self.up else 0
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualService:
+    """est_timeout: seconds, 0 for the protocol's default. max_conns: connections, new TCP ones only."""
+
+    key: ServiceKey
+    scheduler: str = DEFAULT_SCHEDULER
+    max_conns: int = MAX_CONNS
+    synproxy: bool = False
+    toa: bool = False
+    est_timeout: int = 0
+    servers: Mapping[ServerKey, RealServer] = MappingProxyType({})
+
+    def server(self, key: ServerKey) -> RealServer:
+        try:
+            return self.servers[key]
+        except KeyError:
+            address, port = key
+            raise JupiterError(
+                "server-not-found", f"Cannot find real server {address}:{port} of virt service {self.key}."
+            ) from None
+
+    def with_server(self, server: RealServer) -> "VirtualService":
+        return replace(self, servers={**self.servers, server.key: server})
+
+    def without_server(self, key: ServerKey) -> "VirtualService":
+        self.server(key)
+        return replace(self, servers={k: s for k, s in self.servers.items() if k != key})
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A DPDK port's kernel interface: its name, address, gateway and MTU (bytes)."""
+
+    name: str
+    address: IPv4Interface | None
+    gateway: IPv4Address | None = None
+    mtu: int = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class LocalAddress:
+    """laddr: a source address towards the real servers behind `device`."""
+
+    address: IPv4Address
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    devices: tuple[Device, ...] = ()
+    local_addresses: Mapping[IPv4Address, LocalAddress] = MappingProxyType({})
+    services: Mapping[ServiceKey, VirtualService] = MappingProxyType({})
+
+    def service(self, key: ServiceKey) -> VirtualService:
+        try:
+            return self.services[key]
+        except KeyError:
+            raise JupiterError("service-not-found", f"Cannot find virt service {key}.") from None
+
+    def with_service(self, service: VirtualService) -> "Model":
+        """Add or replace a service; raises JupiterError when its weights fit no schedule."""
+        check_schedule(service)
+        return replace(self, services={**self.services, service.key: service})
+
+    def without_service(self, key: ServiceKey) -> "Model":
+        self.service(key)
+        services = dict(self.services)
+        del services[key]
+        return replace(self, services=services)
+
+    def with_device_address(self, name: str, address: IPv4Interface | None) -> "Model":
+        return replace(
+            self, devices=tuple(replace(d, address=address) if d.name == name else d for d in self.devices)
+        )
+
+    def refuse_own(self, what: str, address: IPv4Address) -> None:
+        """Raise JupiterError when `what` is to get an address that the director itself uses."""
+        if address in self.local_addresses:
+            role = f"a local address of {self.local_addresses[address].device}"
+        elif owner := next((d.name for d in self.devices if d.address and d.address.ip == address), None):
+            role = f"the director's own on {owner}"
+        else:
+            return
+        raise JupiterError("invalid-argument", f"Invalid {what}: {address} is {role}, expected another address.")
+
+
+def why_unusable(address: IPv4Address) -> str | None:
+    """Why no host can have this address (RFC 6890), or None when one can."""
+    reasons = {
+        "an address of this network (0.0.0.0/8)": int(address) >> 24 == 0,
+        "a loopback address": address.is_loopback,
+        "a multicast address": address.is_multicast,
+        "a broadcast or reserved address": int(address) >= 0xF0000000,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def check_schedule(service: VirtualService) -> None:
+    """Refuse weights of which the data plane could not hold one exact round."""
+    weights = [s.weight for s in service.servers.values() if s.weight]
+    if service.scheduler != "wrr" or not weights:
+        return
+    slots = sum(weights) // math.gcd(*weights)
+    if slots > MAX_WRR_SLOTS:
+        raise JupiterError(
+            "schedule-too-large",
+            f"The weights of virt service {service.key} need a round of {slots} slots (their sum divided by their "
+            f"greatest common divisor), expected at most {MAX_WRR_SLOTS}: use smaller weights.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What to do to an old model to get the new one."""
+
+    added: tuple[VirtualService, ...] = ()
+    replaced: tuple[VirtualService, ...] = ()
+    removed: tuple[ServiceKey, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.replaced or self.removed)
+
+
+def diff(old: Model, new: Model) -> Difference:
+    """The services that differ. Services shared by both models cost one look-up and an identity test each."""
+    if old.services is new.services:
+        return Difference()
+    added, replaced = [], []
+    for key, service in new.services.items():
+        former = old.services.get(key)
+        if former is None:
+            added.append(service)
+        elif former is not service and former != service:
+            replaced.append(service)
+    removed = tuple(key for key in old.services if key not in new.services)
+    return Difference(tuple(added), tuple(replaced), removed)
