@@ -129,8 +129,18 @@ class WorkerCounters(NamedTuple):
     half_open: int
     connections_free: int
 
-def init(argv: Sequence[str], connections: int = 1 << 20, timeouts: Timeouts = ...) -> Environment:
-    """Start EAL with argv (no program name) and lay out each worker's connection region for `connections` entries in all.
+def region_bytes(connections: int) -> int:
+    """Bytes of the connection region, a multiple of 2 MB: what to reserve huge pages for, beside EAL's memory."""
+
+def init(
+    argv: Sequence[str],
+    connections: int = 1 << 20,
+    timeouts: Timeouts = ...,
+    buffers: int = 16384,
+    mtu: int = 1500,
+) -> Environment:
+    """Start EAL with argv (no program name), make `buffers` packet buffers for frames of the largest `mtu`, and lay out
+    each worker's connection region for `connections` entries in all. Runs one worker, whatever lcores argv gives.
 
     The calling thread's CPU affinity is left as it was. Once a process.
     """

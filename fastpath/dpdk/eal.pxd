@@ -1,0 +1,42 @@
+"""rte_eal, rte_lcore, rte_cycles, rte_prefetch, rte_rcu_qsbr: declarations only (DPDK 22.11)."""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+
+cdef extern from "<rte_eal.h>" nogil:
+    int rte_eal_init(int argc, char **argv)
+    int rte_eal_cleanup()
+
+cdef extern from "<rte_errno.h>" nogil:
+    int rte_errno
+    const char *rte_strerror(int errnum)
+
+cdef extern from "<rte_launch.h>" nogil:
+    ctypedef int (*lcore_function_t)(void *) noexcept nogil
+    int rte_eal_remote_launch(lcore_function_t f, void *arg, unsigned int lcore)
+    int rte_eal_wait_lcore(unsigned int lcore)
+
+cdef extern from "<rte_lcore.h>" nogil:
+    unsigned int rte_get_main_lcore()
+    unsigned int rte_get_next_lcore(unsigned int i, int skip_main, int wrap)
+    unsigned int RTE_MAX_LCORE
+    unsigned int rte_lcore_to_socket_id(unsigned int lcore)
+
+cdef extern from "<rte_cycles.h>" nogil:
+    uint64_t rte_rdtsc()
+    uint64_t rte_get_tsc_hz()
+
+cdef extern from "<rte_prefetch.h>" nogil:
+    void rte_prefetch0(const void *p)
+
+cdef extern from "<rte_rcu_qsbr.h>" nogil:
+    struct rte_rcu_qsbr:
+        pass
+    size_t rte_rcu_qsbr_get_memsize(uint32_t max_threads)
+    int rte_rcu_qsbr_init(rte_rcu_qsbr *v, uint32_t max_threads)
+    int rte_rcu_qsbr_thread_register(rte_rcu_qsbr *v, unsigned int thread)
+    void rte_rcu_qsbr_thread_online(rte_rcu_qsbr *v, unsigned int thread)
+    void rte_rcu_qsbr_thread_offline(rte_rcu_qsbr *v, unsigned int thread)
+    void rte_rcu_qsbr_quiescent(rte_rcu_qsbr *v, unsigned int thread)
+    void rte_rcu_qsbr_synchronize(rte_rcu_qsbr *v, unsigned int thread)
+    unsigned int RTE_QSBR_THRID_INVALID

@@ -1,0 +1,712 @@
+"""The Python face of the data plane; engine.pyi is its contract. Start-up, publishing, counters, and one turn by hand."""
+
+import os
+import time
+from collections import namedtuple
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
+
+from fastpath.dpdk.eal cimport *
+from fastpath.dpdk.ethdev cimport *
+from fastpath.dpdk.mbuf cimport *
+from fastpath.kernel_loop cimport carry_frames
+from fastpath.layout cimport *
+from fastpath.net.frame cimport frame_at, load48
+from fastpath.stage.answer cimport answer as answer_verb
+from fastpath.stage.expire cimport wheel_is_behind
+from fastpath.table.block cimport block_free, block_schedule, map_add, map_new, pool_new
+from fastpath.table.frame_ring cimport (
+    load_acquire, ring_front, ring_is_empty, ring_release, ring_write, store_release)
+from fastpath.table.region cimport MAP_FAILED, mmap, region_init, region_map, region_plan, table_open
+from fastpath.table.service cimport IPONLY, IPPORT, N_SCHEDULERS, RR, WRR
+from fastpath.table.tcp_state cimport half_open, state_names, timeout_of
+from fastpath.worker cimport worker_main, worker_turn
+
+
+cdef extern from *:
+    """
+    #include <sys/eventfd.h>
+    #define store_pointer(place, value) __atomic_store_n(place, value, __ATOMIC_RELEASE)
+    #define store_word(place, value) __atomic_store_n(place, value, __ATOMIC_RELEASE)
+    enum { ANONYMOUS_LAZY = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE };
+    """
+    enum:
+        EFD_NONBLOCK, EFD_CLOEXEC, ANONYMOUS_LAZY, PROT_READ, PROT_WRITE
+    int eventfd(unsigned int initial, int flags) noexcept nogil
+    void store_pointer(void *place, void *value) noexcept nogil
+    void store_word(uint64_t *place, uint64_t value) noexcept nogil
+
+cdef extern from "<stdlib.h>" nogil:
+    int posix_memalign(void **memory, size_t alignment, size_t n)
+
+cdef extern from "<unistd.h>" nogil:
+    int usleep(unsigned int microseconds)
+    ssize_t write(int fd, const void *buffer, size_t n)
+
+
+class EngineError(Exception):
+    """What the data plane cannot do, and why, in words for an operator."""
+
+
+TCP = 6
+UDP = 17
+SCHEDULERS = {"rr": RR, "wrr": WRR, "ipport": IPPORT, "iponly": IPONLY}
+DROP_REASONS = {drop_keys[i].decode(): drop_texts[i].decode() for i in range(N_DROP_REASONS)}
+
+Timeouts = namedtuple("Timeouts", "tcp_established tcp_transitory tcp_closed udp", defaults=(7440, 240, 10, 300))
+Environment = namedtuple("Environment", "main_lcore worker_lcores region_pages region_bytes")
+Port = namedtuple("Port", "number name driver mac rx_queues tx_queues")
+Server = namedtuple("Server", "id address port weight")
+Service = namedtuple("Service", "id address port protocol scheduler established_timeout servers")
+ServerCounters = namedtuple(
+    "ServerCounters", "active total inbound_packets inbound_bytes outbound_packets outbound_bytes")
+ServiceCounters = namedtuple(
+    "ServiceCounters", "inbound_drops inbound_drop_bytes outbound_drops outbound_drop_bytes")
+PortCounters = namedtuple(
+    "PortCounters", "rx_packets rx_bytes rx_errors rx_nombuf rx_missed rx_dropped tx_packets tx_bytes tx_errors "
+    "tx_dropped kernel_rx_packets kernel_tx_packets mbufs_in_use mbufs_free")
+Connection = namedtuple(
+    "Connection", "worker protocol client virtual local real flags state idle timeout server")
+WorkerCounters = namedtuple("WorkerCounters", "lcore turns busy_turns packets connections half_open connections_free")
+
+globals().update(MAX_SERVICES=MAX_SERVICES, MAX_SERVERS=MAX_SERVERS, MAX_PORTS=MAX_PORTS, MAX_WRR_SLOTS=MAX_WRR_SLOTS)
+
+# Workers: one until packets can be handed from the worker that got them to the one that owns them.
+cdef enum:
+    N_WORKERS = 1
+cdef enum:
+    RING_PORT_SLOTS = 4096
+cdef enum:
+    MBUF_CACHE = 250
+
+cdef shared *S = NULL
+cdef worker *W[N_WORKERS]
+cdef bint initialised = False, running = False, kernel_looping = False
+cdef dict services_now = {}     # id -> Service, as published
+cdef dict local_now = {}        # port -> tuple of addresses
+cdef dict server_base = {}      # id -> what its counters stood at when the id was last released
+cdef list rings = []            # ring port number -> (rx, tx) as integers
+
+
+# ---- start and stop ---------------------------------------------------------------------------------------------------
+
+cdef str eal_error():
+    return rte_strerror(rte_errno).decode()
+
+
+cdef void *lazy_memory(size_t n) except NULL:
+    """Zeroed memory that costs nothing until it is touched: arrays over all ids."""
+    cdef void *memory = mmap(NULL, n, PROT_READ | PROT_WRITE, ANONYMOUS_LAZY, -1, 0)
+    if memory == MAP_FAILED:
+        raise EngineError(f"Cannot reserve {n >> 20} MB of address space.")
+    return memory
+
+
+cdef void *aligned_memory(size_t n) except NULL:
+    cdef void *memory = NULL
+    if posix_memalign(&memory, 128, n) != 0:
+        raise EngineError(f"Cannot allocate {n >> 10} kB of memory.")
+    memset(memory, 0, n)
+    return memory
+
+
+cdef start_eal(argv):
+    """rte_eal_init, without what it would do to the process: exit on --help, pin the calling thread."""
+    cdef char *args[128]
+    cdef int rc
+    words = [b"jupiter", *(word.encode() for word in argv)]
+    if len(words) > 127:
+        raise EngineError(f"EAL arguments: {len(words)} words, at most 127.")
+    for word in argv:
+        if word in ("-h", "--help", "-v", "--version"):
+            raise EngineError(f"EAL argument {word}: asks for text only, not for a running data plane.")
+    for i, word in enumerate(words):
+        args[i] = word
+    affinity = os.sched_getaffinity(0)
+    rc = rte_eal_init(<int>len(words), args)
+    os.sched_setaffinity(0, affinity)
+    if rc < 0:
+        raise EngineError(f"EAL did not start with `{' '.join(argv)}`: {eal_error()}.")
+
+
+cdef list worker_lcores():
+    cdef unsigned int lcore = rte_get_next_lcore(<unsigned int>-1, 1, 0)
+    found = []
+    while lcore < RTE_MAX_LCORE:
+        found.append(lcore)
+        lcore = rte_get_next_lcore(lcore, 1, 0)
+    if not found:
+        raise EngineError(f"At least one worker lcore is needed beside the main one: EAL has lcore "
+                          f"{rte_get_main_lcore()} alone; give two, such as `-l 0,1` or `--lcores 0@0,1@0`.")
+    return found
+
+
+cdef make_shared(timeouts, unsigned int buffers, unsigned int mtu):
+    global S
+    S = <shared *>aligned_memory(sizeof(shared))
+    S.services = <service **>lazy_memory(MAX_SERVICES * sizeof(void *))
+    S.servers = <server *>lazy_memory(MAX_SERVERS * sizeof(server))
+    S.map = map_new(0)
+    S.n_workers = N_WORKERS
+    S.kernel_wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+    for i, seconds in enumerate((timeouts.tcp_established, timeouts.tcp_transitory, timeouts.tcp_closed, timeouts.udp)):
+        S.timeouts[i] = <uint32_t>(seconds * 1000)
+    S.rcu = <rte_rcu_qsbr *>aligned_memory(rte_rcu_qsbr_get_memsize(N_WORKERS))
+    rte_rcu_qsbr_init(S.rcu, N_WORKERS)
+    # Ethernet and one VLAN tag around the MTU; 2,048 bytes is what every PMD expects at least.
+    room = max(2048, mtu + 22) + RTE_PKTMBUF_HEADROOM
+    S.pool = rte_pktmbuf_pool_create(b"packets", buffers, MBUF_CACHE, 0, <uint16_t>room, -1)
+    if S.pool == NULL:
+        raise EngineError(f"No memory for {buffers} packet buffers of {room} bytes ({buffers * room >> 20} MB): "
+                          f"{eal_error()}.")
+
+
+cdef str make_worker(uint32_t id, uint32_t lcore, uint32_t connections):
+    """Lay out one worker with its connection region; returns the kind of pages that it lies on."""
+    cdef worker *w = <worker *>aligned_memory(sizeof(worker))
+    cdef region plan
+    cdef region *r
+    cdef bint huge
+    region_plan(&plan, connections)
+    r = region_map(plan.bytes, &huge)
+    if r == NULL:
+        raise EngineError(f"No memory for {connections} connections ({plan.bytes >> 20} MB).")
+    region_init(r, connections, int.from_bytes(os.urandom(8), "little"), int.from_bytes(os.urandom(8), "little"))
+    table_open(&w.table, r)
+    w.shared = S
+    w.id = id
+    w.lcore = lcore
+    w.server_counts = <server_count *>lazy_memory(MAX_SERVERS * sizeof(server_count))
+    w.service_counts = <service_count *>lazy_memory(MAX_SERVICES * sizeof(service_count))
+    w.tsc_zero = rte_rdtsc()
+    w.ms_per_tick = <uint64_t>((1000 << 64) // rte_get_tsc_hz())
+    rte_rcu_qsbr_thread_register(S.rcu, id)
+    W[id] = w
+    return "huge pages" if huge else "normal pages"
+
+
+def region_bytes(connections):
+    """Bytes of the region for this many connections, a multiple of 2 MB: what to reserve huge pages for."""
+    cdef region plan
+    region_plan(&plan, connections)
+    return plan.bytes
+
+
+def init(argv, connections=1 << 20, timeouts=Timeouts(), buffers=16384, mtu=1500):
+    global initialised
+    if initialised:
+        raise EngineError("The data plane was started before: one EAL a process.")
+    if not 1024 <= connections <= 1 << 30:
+        raise EngineError(f"connections: {connections}, expected 1024 to {1 << 30}.")
+    initialised = True
+    start_eal(argv)
+    lcores = worker_lcores()[:N_WORKERS]
+    make_shared(timeouts, buffers, mtu)
+    for i, lcore in enumerate(lcores):
+        pages = make_worker(i, lcore, connections // N_WORKERS)
+    return Environment(rte_get_main_lcore(), tuple(lcores), pages, W[0].table.region.bytes * N_WORKERS)
+
+
+def start():
+    global running
+    need(not running, "The workers are running already.")
+    S.stopping = 0
+    running = True
+    for i in range(N_WORKERS):
+        if rte_eal_remote_launch(worker_main, W[i], W[i].lcore) != 0:
+            raise EngineError(f"Worker lcore {W[i].lcore} is busy.")
+
+
+def stop():
+    global running
+    cdef uint64_t one = 1
+    if S == NULL:
+        return
+    store_release(&S.stopping, 1)
+    write(S.kernel_wake, &one, 8)
+    for i in range(N_WORKERS):
+        if running:
+            lcore = W[i].lcore
+            wait_lcore(lcore)
+    running = False
+    while kernel_looping:
+        time.sleep(0.001)
+
+
+cdef wait_lcore(unsigned int lcore):
+    with nogil:
+        rte_eal_wait_lcore(lcore)
+
+
+def close():
+    if S == NULL:
+        return
+    stop()
+    for port in range(S.n_ports):
+        rte_eth_dev_stop(port)
+        rte_eth_dev_close(port)
+    rte_eal_cleanup()
+
+
+cdef need(bint condition, str text):
+    if not condition:
+        raise EngineError(text)
+
+
+# ---- ports ------------------------------------------------------------------------------------------------------------
+
+cdef frame_ring *make_frame_ring(uint32_t frame_max) except NULL:
+    cdef frame_ring *r = <frame_ring *>aligned_memory(sizeof(frame_ring))
+    r.frame_max = frame_max
+    r.stride = (4 + frame_max + LINE - 1) // LINE * LINE
+    r.data = <uint8_t *>lazy_memory(<size_t>r.stride * FRAME_SLOTS)
+    return r
+
+
+cdef check(int rc, str name, str what):
+    if rc < 0:
+        raise EngineError(f"Port {name}: {what}: {rte_strerror(-rc).decode()}.")
+
+
+cdef configure(uint16_t number, str name, uint16_t rx_size, uint16_t tx_size, uint32_t mtu):
+    """One queue pair a worker, started and promiscuous (the classify stage judges destination addresses)."""
+    cdef rte_eth_conf conf
+    cdef rte_eth_dev_info info
+    cdef uint16_t queue
+    check(rte_eth_dev_info_get(number, &info), name, "cannot be asked for its abilities")
+    memset(&conf, 0, sizeof(conf))
+    conf.rxmode.mtu = mtu
+    conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM
+    need(info.max_rx_queues >= N_WORKERS and info.max_tx_queues >= N_WORKERS,
+         f"Port {name}: {info.max_rx_queues} receive and {info.max_tx_queues} transmit queues, {N_WORKERS} of each needed.")
+    check(rte_eth_dev_configure(number, N_WORKERS, N_WORKERS, &conf), name, "cannot be configured")
+    check(rte_eth_dev_adjust_nb_rx_tx_desc(number, &rx_size, &tx_size), name, "ring sizes")
+    for queue in range(N_WORKERS):
+        socket = max(rte_eth_dev_socket_id(number), 0)
+        check(rte_eth_rx_queue_setup(number, queue, rx_size, socket, NULL, S.pool), name, "receive queue")
+        check(rte_eth_tx_queue_setup(number, queue, tx_size, socket, NULL), name, "transmit queue")
+    check(rte_eth_dev_start(number), name, "does not start")
+    rte_eth_promiscuous_enable(number)  # virtual ports have nothing to switch on
+
+
+cdef open_port(uint16_t number, str name, uint32_t mtu, uint64_t mac):
+    """Everything of ours about a configured port."""
+    cdef rte_eth_dev_info info
+    cdef port *p = &S.ports[number]
+    need(number < MAX_PORTS, f"Port {name}: at most {MAX_PORTS} ports.")
+    rte_eth_dev_info_get(number, &info)
+    p.mac = mac
+    p.mtu = mtu
+    p.kernel_fd = -1
+    for i in range(N_WORKERS):
+        p.to_kernel[i] = make_frame_ring(mtu + 22)
+        p.from_kernel[i] = make_frame_ring(mtu + 22)
+    p.started = 1
+    S.n_ports = max(S.n_ports, number + 1)
+    return Port(number, name, info.driver_name.decode(), mac.to_bytes(6, "little"), N_WORKERS, N_WORKERS)
+
+
+def add_port(name, rx_size=256, tx_size=512, mtu=1500):
+    cdef uint16_t number
+    cdef rte_ether_addr mac
+    need(S != NULL and not running, "Ports are added between init() and start().")
+    if rte_eth_dev_get_port_by_name(name.encode(), &number) != 0:
+        raise EngineError(f"Port {name}: EAL found no such device.")
+    configure(number, name, rx_size, tx_size, mtu)
+    rte_eth_macaddr_get(number, &mac)
+    return open_port(number, name, mtu, load48(mac.addr_bytes))
+
+
+def add_ring_port(name):
+    cdef rte_ring *rx = rte_ring_create(f"{name}-rx".encode(), RING_PORT_SLOTS, 0, RING_F_SP_ENQ | RING_F_SC_DEQ)
+    cdef rte_ring *tx = rte_ring_create(f"{name}-tx".encode(), RING_PORT_SLOTS, 0, RING_F_SP_ENQ | RING_F_SC_DEQ)
+    need(rx != NULL and tx != NULL, f"Port {name}: no memory for its rings: {eal_error()}.")
+    number = rte_eth_from_rings(name.encode(), &rx, 1, &tx, 1, 0)
+    need(number >= 0, f"Port {name}: cannot be made: {eal_error()}.")
+    configure(number, name, 1024, 1024, 1500)
+    rings.extend([None] * (number + 1 - len(rings)))
+    rings[number] = (<size_t>rx, <size_t>tx)
+    made = open_port(number, name, 1500, int.from_bytes(bytes([2, 0, 0, 0, 0, number + 1]), "little"))
+    S.ports[number].kernel_attached = 1
+    return made
+
+
+def set_port_address(int port, address):
+    S.ports[port].address = 0 if address is None else be32_of(address)
+
+
+def attach_kernel_interface(int port, int tap_fd):
+    need(not running, "Kernel interfaces are attached before start().")
+    S.ports[port].kernel_fd = tap_fd
+    S.ports[port].kernel_attached = 1
+
+
+def kernel_loop():
+    global kernel_looping
+    kernel_looping = True
+    try:
+        with nogil:
+            carry_frames(S)
+    finally:
+        kernel_looping = False
+
+
+# ---- publishing ---------------------------------------------------------------------------------------------------------
+
+cdef be32 be32_of(address) except? 0:
+    cdef be32 x
+    need(len(address) == 4, f"address {address!r}: 4 bytes expected.")
+    memcpy(&x, <const char *>address, 4)
+    return x
+
+
+cdef uint16_t be16_of(port):
+    return (port >> 8) | (port & 0xFF) << 8
+
+
+cdef synchronize():
+    """Wait until every worker has finished the turn in which it could see the old state."""
+    with nogil:
+        rte_rcu_qsbr_synchronize(S.rcu, RTE_QSBR_THRID_INVALID)
+
+
+cdef service *build_block(s) except NULL:
+    """A service's block; its servers stand in the order of (address, port), so that every director builds the same."""
+    cdef service *block = <service *>calloc(1, sizeof(service))
+    cdef uint32_t n = len(s.servers)
+    cdef uint32_t *weights = <uint32_t *>calloc(n + 1, 4)
+    cdef uint64_t *identities = <uint64_t *>calloc(n + 1, 8)
+    cdef int rc = -1
+    if block != NULL:
+        block.servers = <uint32_t *>calloc(n + 1, 4)
+    if block != NULL and block.servers != NULL and weights != NULL and identities != NULL:
+        block.id, block.vaddr, block.vport = s.id, be32_of(s.address), be16_of(s.port)
+        block.protocol, block.scheduler = s.protocol, s.scheduler
+        block.established_timeout, block.n_servers = s.established_timeout * 1000, n
+        for i, each in enumerate(sorted(s.servers, key=lambda each: (each.address, each.port))):
+            block.servers[i] = each.id
+            weights[i] = each.weight
+            identities[i] = <uint64_t>be32_of(each.address) << 16 | <uint64_t>each.port
+        with nogil:
+            rc = block_schedule(block, weights, identities)
+            block.stagger = block.n_slots // S.n_workers
+    free(weights)
+    free(identities)
+    if rc != 0:
+        block_free(block)
+        raise EngineError(f"No memory to publish a service with {n} servers.")
+    return block
+
+
+cdef service_map *build_map(services, local) except NULL:
+    cdef service_map *m
+    addresses = {address for addresses in local.values() for address in addresses}
+    m = map_new(<uint32_t>(2 * len(services) + len(addresses)))
+    need(m != NULL, f"No memory for the map of {len(services)} services.")
+    for s in services.values():
+        map_add(m, be32_of(s.address), be16_of(s.port), s.protocol, ADDRESS_SERVICE, s.id)
+        map_add(m, be32_of(s.address), 0, 0, ADDRESS_VIRTUAL, 0)
+    for address in addresses:
+        map_add(m, be32_of(address), 0, 0, ADDRESS_LOCAL, 0)
+    return m
+
+
+cdef swap_map(service_map *fresh):
+    cdef service_map *old = S.map
+    store_pointer(&S.map, fresh)
+    synchronize()
+    free(old)
+
+
+def check_service(s):
+    """What would make a worker read where nothing is; everything else the control plane has judged."""
+    need(0 <= s.id < MAX_SERVICES, f"service id {s.id}: expected 0 to {MAX_SERVICES - 1}.")
+    need(s.protocol in (TCP, UDP), f"service {s.id}: protocol {s.protocol}: expected 6 or 17.")
+    need(0 <= s.scheduler < N_SCHEDULERS, f"service {s.id}: scheduler {s.scheduler}: expected 0 to {N_SCHEDULERS - 1}.")
+    need(len(s.servers) <= MAX_SERVICE_SERVERS, f"service {s.id}: {len(s.servers)} servers, at most {MAX_SERVICE_SERVERS}.")
+    be32_of(s.address)
+    for each in s.servers:
+        need(0 <= each.id < MAX_SERVERS, f"server id {each.id}: expected 0 to {MAX_SERVERS - 1}.")
+        need(0 <= each.weight <= 65535, f"server {each.id}: weight {each.weight}: expected 0 to 65535.")
+        be32_of(each.address)
+
+
+cdef place_servers(s):
+    """Addresses of servers that are new under their id; a server that stays keeps its next hop."""
+    cdef server *record
+    for each in s.servers:
+        record = &S.servers[each.id]
+        record.raddr = be32_of(each.address)
+        record.rport = be16_of(each.port)
+        record.protocol = s.protocol
+        record.service = s.id
+        record.removed = 0
+
+
+def publish(services, removed=()):
+    cdef service **blocks
+    cdef service_map *fresh = NULL
+    cdef uint32_t n = len(services), built = 0
+    for s in services:
+        check_service(s)
+    after = {id: s for id, s in services_now.items() if id not in removed}
+    after.update((s.id, s) for s in services)
+    blocks = <service **>calloc(n + 1, sizeof(void *))
+    need(blocks != NULL, f"No memory to publish {n} services.")
+    try:
+        for s in services:
+            blocks[built] = build_block(s)
+            built += 1
+        if keys_of(after) != keys_of(services_now):
+            fresh = build_map(after, local_now)
+    except BaseException:
+        for i in range(built):
+            block_free(blocks[i])
+        free(blocks)
+        raise
+    # Nothing fails from here on.
+    gone = servers_of(services_now, [s.id for s in services] + list(removed)) - servers_of(after, [s.id for s in services])
+    swap_blocks(blocks, services, removed, fresh)
+    for id in gone:
+        S.servers[id].removed = 1
+    services_now.clear()
+    services_now.update(after)
+
+
+cdef keys_of(services):
+    return {(s.id, s.address, s.port, s.protocol) for s in services.values()}
+
+
+cdef servers_of(services, ids):
+    return {each.id for id in ids if id in services for each in services[id].servers}
+
+
+cdef swap_blocks(service **blocks, services, removed, service_map *fresh):
+    """New blocks, then the map that leads to them, then the old ones go: a worker sees one or the other, never neither."""
+    cdef service *old
+    cdef service_map *old_map = S.map
+    for i, s in enumerate(services):
+        place_servers(s)
+        old = S.services[<uint32_t>s.id]
+        store_pointer(&S.services[<uint32_t>s.id], blocks[i])
+        blocks[i] = old
+    if fresh != NULL:
+        store_pointer(&S.map, fresh)
+    synchronize()
+    for i in range(len(services)):
+        block_free(blocks[i])
+    free(blocks)
+    if fresh != NULL:
+        free(old_map)
+    remove_blocks(removed)
+
+
+cdef remove_blocks(removed):
+    """No map leads to these any more."""
+    cdef service *old
+    blocks = []
+    for id in removed:
+        blocks.append(<size_t>S.services[<uint32_t>id])
+        store_pointer(&S.services[<uint32_t>id], NULL)
+    if blocks:
+        synchronize()
+    for each in blocks:
+        block_free(<service *><size_t>each)
+
+
+def set_local_addresses(int port, addresses):
+    cdef local_pool *pool = NULL
+    cdef local_pool *old = S.ports[port].pool
+    need(len(addresses) <= 65536, f"{len(addresses)} local addresses on port {port}: at most 65536.")
+    if addresses:
+        pool = pool_new(<uint32_t>len(addresses))
+        need(pool != NULL, f"No memory for {len(addresses)} local addresses.")
+        for i, address in enumerate(addresses):
+            (&pool.addresses[0])[i] = be32_of(address)
+    local_now[port] = tuple(addresses)
+    store_pointer(&S.ports[port].pool, pool)
+    swap_map(build_map(services_now, local_now))
+    free(old)
+
+
+def set_next_hop(int server, int port, mac):
+    cdef uint64_t hop = 0
+    if mac is not None:
+        hop = int.from_bytes(mac, "little") | <uint64_t>port << 48 | <uint64_t>HOP_RESOLVED << 56
+    store_word(&S.servers[server].hop, hop)
+
+
+# ---- counters -------------------------------------------------------------------------------------------------------------
+
+cdef tuple server_sums(uint32_t id):
+    cdef server_count *c
+    active = total = 0
+    packets = [0, 0]
+    octets = [0, 0]
+    for i in range(N_WORKERS):
+        c = &W[i].server_counts[id]
+        active += c.active
+        total += c.total
+        for d in range(2):
+            packets[d] += c.packets[d]
+            octets[d] += c.bytes[d]
+    return active, total, packets[0], octets[0], packets[1], octets[1]
+
+
+def server_counters(server):
+    base = server_base.get(server, (0, 0, 0, 0, 0, 0))
+    return ServerCounters(*(a - b for a, b in zip(server_sums(server), base)))
+
+
+def server_busy(server):
+    return server_sums(server)[0] != 0
+
+
+def release_server(server):
+    need(not server_busy(server), f"server id {server}: connections still count for it.")
+    server_base[server] = server_sums(server)
+    set_next_hop(server, 0, None)
+
+
+def service_counters(uint32_t service):
+    cdef service_count *c
+    sums = [0, 0, 0, 0]
+    for i in range(N_WORKERS):
+        c = &W[i].service_counts[service]
+        for k, value in enumerate((c.drops[0], c.drop_bytes[0], c.drops[1], c.drop_bytes[1])):
+            sums[k] += value
+    return ServiceCounters(*sums)
+
+
+def drops():
+    counts = dict.fromkeys(DROP_REASONS, 0)
+    for i in range(N_WORKERS):
+        for reason in range(N_DROP_REASONS):
+            counts[drop_keys[reason].decode()] += W[i].drops[reason]
+    counts[drop_keys[KERNEL_REFUSED].decode()] = sum([S.ports[p].kernel_refused for p in range(S.n_ports)])
+    return counts
+
+
+def port_counters(int port):
+    cdef rte_eth_stats stats
+    rte_eth_stats_get(port, &stats)
+    dropped = [sum([getattr_of(W[i].ports[port], k) for i in range(N_WORKERS)]) for k in range(4)]
+    return PortCounters(
+        stats.ipackets, stats.ibytes, stats.ierrors, stats.rx_nombuf, stats.imissed, dropped[0], stats.opackets,
+        stats.obytes, stats.oerrors, dropped[1], dropped[2], dropped[3],
+        rte_mempool_in_use_count(S.pool), rte_mempool_avail_count(S.pool))
+
+
+cdef getattr_of(port_count c, int k):
+    return (c.rx_dropped, c.tx_dropped, c.kernel_rx, c.kernel_tx)[k]
+
+
+def port_link(int port):
+    cdef rte_eth_link link
+    rte_eth_link_get_nowait(port, &link)
+    return link.link_status == RTE_ETH_LINK_UP, 0 if link.link_speed == 0xFFFFFFFF else link.link_speed
+
+
+def worker_counters():
+    return [WorkerCounters(
+        W[i].lcore, W[i].turns, W[i].busy_turns, W[i].packets, W[i].table.region.in_use, W[i].table.region.half_open,
+        W[i].table.capacity - W[i].table.region.in_use) for i in range(N_WORKERS)]
+
+
+# ---- connections ------------------------------------------------------------------------------------------------------------
+
+cdef ask(uint32_t id, verb *v):
+    """Put a question into a worker's mailbox and wait for the answer; a worker that does not run is answered for."""
+    store_pointer(&S.verbs[id], v)
+    while not load_acquire(&v.done):
+        if running:
+            with nogil:
+                usleep(20)
+        else:
+            answer_verb(W[id])
+
+
+cdef address_bytes(const void *address):
+    return PyBytes_FromStringAndSize(<const char *>address, 4)
+
+
+cdef describe(worker *w, connection *c):
+    return Connection(
+        w.id, c.protocol,
+        (address_bytes(&c.flow[0].saddr), be16_of(c.flow[0].sport)), (address_bytes(&c.flow[0].daddr), be16_of(c.flow[0].dport)),
+        (address_bytes(&c.flow[1].daddr), be16_of(c.flow[1].dport)), (address_bytes(&c.flow[1].saddr), be16_of(c.flow[1].sport)),
+        c.flags, state_names[c.state].decode(), <uint32_t>(w.now - c.last_seen) / 1000.0, timeout_of(S, c) // 1000, c.server)
+
+
+def connections(uint32_t worker, protocol, cursor=0, limit=1024):
+    cdef verb v
+    need(worker < N_WORKERS, f"worker {worker}: expected 0 to {N_WORKERS - 1}.")
+    need(1 <= limit <= 1 << 20, f"limit {limit}: expected 1 to {1 << 20}.")
+    memset(&v, 0, sizeof(v))
+    v.protocol, v.cursor, v.limit = protocol, cursor, limit
+    v.rows = <connection *>malloc(limit * sizeof(connection))
+    need(v.rows != NULL, f"No memory for {limit} connections.")
+    try:
+        ask(worker, &v)
+        return [describe(W[worker], &v.rows[i]) for i in range(v.n)], v.cursor or None
+    finally:
+        free(v.rows)
+
+
+# ---- one turn by hand ---------------------------------------------------------------------------------------------------------
+
+cdef feed(uint32_t port, bytes frame, uint64_t flags):
+    cdef rte_mbuf *m = rte_pktmbuf_alloc(S.pool)
+    cdef char *room
+    need(port < len(rings) and rings[port] is not None, f"port {port} is not made of rings.")
+    need(m != NULL, "No packet buffer left.")
+    room = rte_pktmbuf_append(m, <uint16_t>len(frame))
+    need(room != NULL, f"A frame of {len(frame)} bytes does not fit a packet buffer.")
+    memcpy(room, <const char *>frame, len(frame))
+    m.ol_flags |= flags
+    need(rte_ring_enqueue(<rte_ring *><size_t>rings[port][0], m) == 0, f"port {port}: its ring is full.")
+
+
+cdef list drain(uint32_t port, uint32_t worker):
+    """What left through a ring port, and what went to its kernel interface."""
+    cdef rte_mbuf *m
+    cdef uint32_t length
+    cdef frame_ring *r = S.ports[port].to_kernel[worker]
+    cdef uint8_t *frame
+    out = []
+    while rte_ring_dequeue(<rte_ring *><size_t>rings[port][1], <void **>&m) == 0:
+        out.append((port, PyBytes_FromStringAndSize(<char *>frame_at(m, 0), m.pkt_len)))
+        rte_pktmbuf_free(m)
+    while not ring_is_empty(r):
+        frame = ring_front(r, &length)
+        out.append((None, PyBytes_FromStringAndSize(<char *>frame, length)))
+        ring_release(r)
+    return out
+
+
+cdef bint is_idle(worker *w):
+    """Whether a turn at the same time would find nothing to do."""
+    cdef uint32_t port
+    for port in range(S.n_ports):
+        if not ring_is_empty(S.ports[port].from_kernel[w.id]):
+            return False
+        if rings[port] is not None and rte_ring_count(<rte_ring *><size_t>rings[port][0]):
+            return False
+    return not wheel_is_behind(w)
+
+
+def run_once(frames, worker=0, now=None, kernel=()):
+    cdef uint32_t ms = <uint32_t>int((time.monotonic() if now is None else now) * 1000)
+    need(S != NULL and not running, "run_once() takes the turns itself: start() must not have been called.")
+    for item in frames:
+        port, frame, *flags = (0, item) if isinstance(item, bytes) else item
+        feed(port, frame, flags[0] if flags else 0)
+    for port, frame in kernel:
+        need(ring_write(S.ports[<uint32_t>port].from_kernel[<uint32_t>worker], frame, len(frame)), "The kernel ring is full.")
+    worker_turn(W[<uint32_t>worker], ms)
+    while not is_idle(W[<uint32_t>worker]):
+        worker_turn(W[<uint32_t>worker], ms)
+    return [item for port in range(S.n_ports) if rings[port] is not None for item in drain(port, worker)]

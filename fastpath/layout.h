@@ -1,0 +1,314 @@
+/* Every structure that the packet path reads or writes, by cache line, closed by asserts.
+ *
+ * Three owners: a worker owns its table, its counters and its batch, and nobody else writes them; the main thread owns
+ * `struct shared` and everything below it, and replaces what workers read by swapping pointers or single words (RCU);
+ * frame rings have one producer and one consumer. Indexes, never pointers, lead from one entry to another, so that the
+ * connection region can be mapped by another process.
+ */
+#ifndef JUPITER_LAYOUT_H
+#define JUPITER_LAYOUT_H
+
+#include <stdint.h>
+#include <rte_mbuf.h>
+#include <rte_rcu_qsbr.h>
+
+typedef uint16_t be16; /* network byte order: converted once, at the edge */
+typedef uint32_t be32;
+
+enum { LINE = 64 };
+enum { BURST = 32, MAX_PORTS = 16, MAX_WORKERS = 64, MAX_SERVICES = 1 << 16, MAX_SERVERS = 1 << 20 };
+enum { MAX_SERVICE_SERVERS = (1 << 16) - 1, MAX_WRR_SLOTS = 1 << 20 };
+enum { INBOUND = 0, OUTBOUND = 1 };
+enum { GO_ON = 0, SEND = 1, PUNT = 2, DROP = 3 };
+
+#define NONE UINT32_MAX /* no connection, no service, no server */
+
+/* ---- why a packet was dropped: one reason each, the name is API --------------------------------------------------- */
+
+#define DROP_REASONS(X)                                                                                               \
+    X(FRAME_TRUNCATED, "frame_truncated", "the frame is shorter than its Ethernet header")                            \
+    X(FRAME_SEGMENTED, "frame_segmented", "the frame is larger than one packet buffer")                               \
+    X(NOT_FOR_US, "not_for_us", "the destination MAC address is another machine's")                                   \
+    X(ARP_TRUNCATED, "arp_truncated", "the ARP message is cut short or not about IPv4 over Ethernet")                 \
+    X(IPV4_TRUNCATED, "ipv4_truncated", "the frame ends inside the IPv4 header")                                      \
+    X(IPV4_BAD_VERSION, "ipv4_bad_version", "the EtherType says IPv4, the version field does not")                    \
+    X(IPV4_BAD_IHL, "ipv4_bad_ihl", "the IPv4 header length is under 20 bytes")                                       \
+    X(IPV4_BAD_LENGTH, "ipv4_bad_length", "the IPv4 total length exceeds the frame or undercuts the header")          \
+    X(IPV4_BAD_CHECKSUM, "ipv4_bad_checksum", "the NIC found the IPv4 header checksum wrong")                         \
+    X(FRAGMENT, "fragment", "a fragment for a virtual or local address; fragments are not forwarded yet")             \
+    X(TCP_TRUNCATED, "tcp_truncated", "the packet ends inside the TCP header")                                        \
+    X(TCP_BAD_OFFSET, "tcp_bad_offset", "the TCP data offset is under 20 bytes or beyond the packet")                 \
+    X(UDP_TRUNCATED, "udp_truncated", "the packet ends inside the UDP header")                                        \
+    X(UDP_BAD_LENGTH, "udp_bad_length", "the UDP length differs from what IPv4 carries")                              \
+    X(ICMP_TRUNCATED, "icmp_truncated", "the packet ends inside the ICMP header")                                     \
+    X(ICMP_NOT_HANDLED, "icmp_not_handled", "ICMP other than echo for a virtual or local address")                    \
+    X(PROTOCOL_NOT_SERVED, "protocol_not_served", "a virtual or local address, and neither TCP, UDP nor ICMP")        \
+    X(TTL_EXCEEDED, "ttl_exceeded", "the TTL ran out here and the rate limit of ICMP errors was reached")             \
+    X(SPOOFED_SOURCE, "spoofed_source", "the source address cannot be a client's")                                    \
+    X(NO_SERVICE, "no_service", "a virtual address, and no service on this port")                                     \
+    X(NO_CONNECTION, "no_connection", "no such connection, and the packet may not open one")                          \
+    X(NO_SERVER, "no_server", "no real server of the service is eligible")                                            \
+    X(NO_LOCAL_PORT, "no_local_port", "no local address and port free towards the chosen server")                     \
+    X(CONNECTIONS_EXHAUSTED, "connections_exhausted", "the connection table is full")                                 \
+    X(NEXT_HOP_UNRESOLVED, "next_hop_unresolved", "the MAC address towards the server is not known")                  \
+    X(NO_KERNEL_INTERFACE, "no_kernel_interface", "for the kernel, and this port has no kernel interface")            \
+    X(KERNEL_RING_FULL, "kernel_ring_full", "for the kernel, which does not take frames as fast as they come")        \
+    X(KERNEL_REFUSED, "kernel_refused", "for the kernel, whose interface did not take it: is it up?")                  \
+    X(NO_MBUF, "no_mbuf", "no packet buffer for a frame from the kernel")                                             \
+    X(TX_FULL, "tx_full", "the transmit queue did not take the frame")
+
+enum drop_reason {
+#define X(name, key, text) name,
+    DROP_REASONS(X)
+#undef X
+    N_DROP_REASONS
+};
+
+static const char *const drop_keys[N_DROP_REASONS] = {
+#define X(name, key, text) key,
+    DROP_REASONS(X)
+#undef X
+};
+static const char *const drop_texts[N_DROP_REASONS] = {
+#define X(name, key, text) text,
+    DROP_REASONS(X)
+#undef X
+};
+
+/* ---- connections: the region of a worker -------------------------------------------------------------------------- */
+
+/* One direction's addresses as they stand in a packet of that direction. */
+struct flow {
+    be32 saddr, daddr;
+    be16 sport, dport;
+};
+
+/* One connection, one line. Written by its worker alone. flow[INBOUND] is (C,V), flow[OUTBOUND] is (R,L): a packet of
+ * direction d leaves with the reverse of flow[!d]. */
+struct connection {
+    struct flow flow[2];
+    uint8_t protocol;
+    uint8_t state;        /* enum in table/tcp_state.h; 0 is a free entry */
+    uint8_t flags;        /* none yet */
+    uint8_t client_port;  /* DPDK port the client's last packet came from */
+    uint32_t server;      /* index into shared.servers */
+    uint32_t last_seen;   /* worker's clock, ms, wraps */
+    uint32_t seq_delta[2]; /* added to sequence numbers of this direction, taken from acknowledgements of the other */
+    uint32_t ts_delta;    /* added to the client's TCP timestamps */
+    uint32_t next_seq[2]; /* next sequence number expected of each end */
+    uint8_t client_mac[6]; /* next hop towards the client: who sent its last packet */
+    uint16_t reserved;
+} __attribute__((aligned(LINE)));
+
+_Static_assert(sizeof(struct flow) == 12, "a flow is 12 bytes");
+_Static_assert(sizeof(struct connection) == LINE, "a connection is one line");
+_Static_assert(__builtin_offsetof(struct connection, server) == 28, "both tuples and the server open the line");
+_Static_assert(__builtin_offsetof(struct connection, client_mac) == 56, "the line's layout is frozen (REGION_VERSION)");
+
+/* Index bucket: eight 16-bit tags matched at once, and the entries they stand for (connection << 1 | direction).
+ * Tag 0 is an empty slot. `spilled` counts entries that wanted this bucket or passed it, and stand further on. */
+struct bucket {
+    uint16_t tag[8];
+    uint32_t entry[8];
+    uint32_t spilled;
+    uint32_t reserved[3];
+} __attribute__((aligned(LINE)));
+
+_Static_assert(sizeof(struct bucket) == LINE, "a bucket is one line");
+
+/* Doubly linked lists by node number: the heads first, then one node a connection. */
+struct node {
+    uint32_t next, prev;
+};
+
+enum { WHEEL_SLOTS = 8192, WHEEL_SHIFT = 10 }; /* slots of 1.024 s: 2 h 19 min, longer than RFC 5382's 2 h 4 min */
+enum { LIST_HALF_OPEN = WHEEL_SLOTS, LIST_FREE, LIST_DEAD, LIST_HEADS = WHEEL_SLOTS + 8 };
+
+#define REGION_MAGIC 0x317265746970756aULL /* "jupiter1" in memory */
+enum { REGION_VERSION = 1 };
+
+/* First page of a region, so that another process can tell whether it understands what it maps. */
+struct region {
+    uint64_t magic;
+    uint32_t version, connection_size, bucket_size, list_heads;
+    uint32_t capacity, n_buckets;
+    uint64_t hash_key[2];
+    uint64_t buckets_at, connections_at, nodes_at, bytes; /* offsets from the start */
+    uint32_t high_water; /* entries ever used; those above were never touched */
+    uint32_t in_use, half_open;
+    uint32_t wheel_time; /* next wheel slot to visit, counted from the clock's zero */
+};
+
+struct table {
+    struct bucket *buckets;
+    struct connection *connections;
+    struct node *nodes;
+    struct region *region;
+    uint64_t hash_key[2];
+    uint32_t n_buckets, capacity, half_open_limit;
+};
+
+/* ---- services: written by the main thread ------------------------------------------------------------------------- */
+
+/* One published version of a service: immutable, replaced whole. */
+struct service {
+    uint32_t id;
+    be32 vaddr;
+    be16 vport;
+    uint8_t protocol, scheduler;
+    uint32_t established_timeout; /* ms, 0: the default */
+    uint32_t n_servers, n_slots;
+    uint32_t stagger; /* distance between two workers' starting slots */
+    uint16_t *slots;  /* rr, wrr: the round; ipport, iponly: the Maglev table; positions in servers[] */
+    uint32_t *servers;
+};
+
+/* (address, port, protocol) -> service, and (address, 0, 0) -> whose address it is. Open addressing, at most half full. */
+enum { ADDRESS_FREE = 0, ADDRESS_VIRTUAL = 1, ADDRESS_LOCAL = 2, ADDRESS_SERVICE = 3 };
+
+struct map_slot {
+    be32 addr;
+    be16 port;
+    uint8_t protocol, kind;
+    uint32_t service;
+};
+
+struct service_map {
+    uint32_t mask;
+    uint32_t n;
+    struct map_slot slots[];
+};
+
+/* A real server under its stable id. `hop` is one word, so that a change never shows half: MAC (6 bytes), port, flags. */
+struct server {
+    uint64_t hop;
+    be32 raddr;
+    be16 rport;
+    uint8_t protocol;
+    uint8_t removed;
+    uint32_t service;
+    uint32_t reserved[3];
+};
+_Static_assert(sizeof(struct server) == 32, "two servers a line");
+enum { HOP_RESOLVED = 1 };
+
+enum { LOCAL_PORT_MIN = 1024, LOCAL_PORTS = 65536 - LOCAL_PORT_MIN, LOCAL_TRIES = 64 };
+
+/* Source addresses towards servers behind one port: immutable, replaced whole. */
+struct local_pool {
+    uint32_t n;    /* addresses */
+    uint32_t size; /* n * LOCAL_PORTS */
+    uint32_t bits; /* 2^bits >= size */
+    be32 addresses[];
+};
+
+/* ---- frames to and from the kernel --------------------------------------------------------------------------------- */
+
+enum { FRAME_SLOTS = 256 };
+
+/* One producer, one consumer; frames are copied, so neither side touches the other's buffers. */
+struct frame_ring {
+    uint32_t head __attribute__((aligned(LINE))); /* producer's */
+    uint32_t tail __attribute__((aligned(LINE))); /* consumer's */
+    uint32_t frame_max __attribute__((aligned(LINE)));
+    uint32_t stride;
+    uint8_t *data; /* FRAME_SLOTS x stride: a 4-byte length, then the frame */
+};
+
+/* ---- counters: one writer each -------------------------------------------------------------------------------------- */
+
+struct server_count {
+    uint64_t active, total, packets[2], bytes[2];
+    uint32_t port_cursor; /* walks the keyed permutation of (address, port) towards this server */
+    uint32_t reserved[3];
+} __attribute__((aligned(LINE)));
+_Static_assert(sizeof(struct server_count) == LINE, "a server's counters are one line");
+
+struct service_count {
+    uint64_t drops[2], drop_bytes[2];
+    uint32_t cursor; /* rr, wrr: next slot of the round */
+    uint32_t reserved[7];
+} __attribute__((aligned(LINE)));
+_Static_assert(sizeof(struct service_count) == LINE, "a service's counters are one line");
+
+struct port_count {
+    uint64_t rx_dropped, tx_dropped, kernel_rx, kernel_tx;
+};
+
+/* ---- what main and workers share ------------------------------------------------------------------------------------ */
+
+struct port {
+    uint64_t mac; /* 48 bits, as they stand in memory */
+    be32 address; /* the director's own, 0: none */
+    uint32_t mtu;
+    uint8_t started, kernel_attached;
+    struct local_pool *pool;
+    int kernel_fd; /* TAP */
+    uint64_t kernel_refused; /* the kernel loop's counter */
+    struct frame_ring *to_kernel[MAX_WORKERS], *from_kernel[MAX_WORKERS];
+};
+
+enum { TIMEOUT_ESTABLISHED, TIMEOUT_TRANSITORY, TIMEOUT_CLOSED, TIMEOUT_UDP, N_TIMEOUTS };
+
+/* A question to a worker, answered a few entries a turn. The asker owns it again once `done` is set. */
+struct verb {
+    uint8_t protocol;
+    uint32_t cursor, limit, n;
+    uint32_t done;
+    struct connection *rows;
+};
+
+struct shared {
+    struct service_map *map;
+    struct service **services; /* MAX_SERVICES, by id */
+    struct server *servers;    /* MAX_SERVERS, by id */
+    struct rte_rcu_qsbr *rcu;
+    struct rte_mempool *pool;
+    uint32_t timeouts[N_TIMEOUTS]; /* ms */
+    uint32_t n_ports, n_workers;
+    uint32_t stopping;
+    int kernel_wake; /* eventfd of the kernel loop */
+    uint32_t kernel_asleep;
+    struct verb *verbs[MAX_WORKERS]; /* the mailboxes: a question to each worker, or NULL */
+    struct port ports[MAX_PORTS];
+};
+
+/* A burst as columns: every stage fills its own and walks the rest. */
+struct batch {
+    uint32_t n;
+    uint32_t port;
+    struct rte_mbuf *pkt[BURST];
+    uint64_t addrs[BURST]; /* saddr | daddr << 32, as they stand in memory */
+    uint64_t ports[BURST]; /* sport | dport << 16 | protocol << 32 */
+    uint64_t hash[BURST];
+    uint64_t hop[BURST];   /* where to: MAC (6 bytes), port, flags, as in struct server */
+    uint32_t entry[BURST]; /* connection << 1 | direction, or NONE */
+    uint16_t l4[BURST];    /* offset of the L4 header in the frame */
+    uint8_t verdict[BURST];
+    uint8_t reason[BURST];
+    uint8_t event[BURST]; /* TCP: enum in table/tcp_state.h */
+    uint8_t out[BURST];   /* port to send on */
+};
+
+struct tx_queue {
+    uint32_t n;
+    struct rte_mbuf *pkt[BURST];
+};
+
+struct worker {
+    struct shared *shared;
+    struct table table;
+    uint32_t id, lcore;
+    uint32_t now; /* ms */
+    uint32_t icmp_tokens, icmp_refilled;
+    uint64_t tsc_zero, ms_per_tick; /* ms = (tsc - zero) * ms_per_tick >> 64 */
+    uint64_t turns, busy_turns, packets;
+    uint64_t drops[N_DROP_REASONS];
+    struct port_count ports[MAX_PORTS];
+    struct server_count *server_counts;   /* MAX_SERVERS */
+    struct service_count *service_counts; /* MAX_SERVICES */
+    struct batch batch;
+    struct tx_queue tx[MAX_PORTS];
+} __attribute__((aligned(LINE)));
+
+#endif

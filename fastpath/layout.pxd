@@ -1,0 +1,174 @@
+"""Cython's view of layout.h; the header is the contract. Only what some .pxd uses is named here."""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastpath.dpdk.eal cimport rte_rcu_qsbr
+from fastpath.dpdk.mbuf cimport rte_mbuf, rte_mempool
+
+
+cdef extern from "layout.h" nogil:
+    ctypedef unsigned short be16
+    ctypedef unsigned int be32
+
+    enum:
+        LINE, BURST, MAX_PORTS, MAX_WORKERS, MAX_SERVICES, MAX_SERVERS, MAX_SERVICE_SERVERS, MAX_WRR_SLOTS
+        INBOUND, OUTBOUND
+        GO_ON, SEND, PUNT, DROP
+        FRAME_TRUNCATED, FRAME_SEGMENTED, NOT_FOR_US, ARP_TRUNCATED
+        IPV4_TRUNCATED, IPV4_BAD_VERSION, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_CHECKSUM, FRAGMENT
+        TCP_TRUNCATED, TCP_BAD_OFFSET, UDP_TRUNCATED, UDP_BAD_LENGTH, ICMP_TRUNCATED, ICMP_NOT_HANDLED
+        PROTOCOL_NOT_SERVED, TTL_EXCEEDED, SPOOFED_SOURCE, NO_SERVICE, NO_CONNECTION, NO_SERVER, NO_LOCAL_PORT
+        CONNECTIONS_EXHAUSTED, NEXT_HOP_UNRESOLVED, NO_KERNEL_INTERFACE, KERNEL_RING_FULL, KERNEL_REFUSED, NO_MBUF, TX_FULL
+        N_DROP_REASONS
+        WHEEL_SLOTS, WHEEL_SHIFT, LIST_HALF_OPEN, LIST_FREE, LIST_DEAD, LIST_HEADS, REGION_VERSION
+        ADDRESS_FREE, ADDRESS_VIRTUAL, ADDRESS_LOCAL, ADDRESS_SERVICE
+        HOP_RESOLVED, LOCAL_PORT_MIN, LOCAL_PORTS, LOCAL_TRIES, FRAME_SLOTS
+        TIMEOUT_ESTABLISHED, TIMEOUT_TRANSITORY, TIMEOUT_CLOSED, TIMEOUT_UDP, N_TIMEOUTS
+    uint32_t NONE
+    uint64_t REGION_MAGIC
+    const char *drop_keys[1]
+    const char *drop_texts[1]
+
+    struct flow:
+        be32 saddr, daddr
+        be16 sport, dport
+
+    struct connection:
+        flow flow[2]
+        uint8_t protocol, state, flags, client_port
+        uint32_t server, last_seen
+        uint32_t seq_delta[2]
+        uint32_t ts_delta
+        uint32_t next_seq[2]
+        uint8_t client_mac[6]
+
+    struct bucket:
+        uint16_t tag[8]
+        uint32_t entry[8]
+        uint32_t spilled
+
+    struct node:
+        uint32_t next, prev
+
+    struct region:
+        uint64_t magic
+        uint32_t version, connection_size, bucket_size, list_heads
+        uint32_t capacity, n_buckets
+        uint64_t hash_key[2]
+        uint64_t buckets_at, connections_at, nodes_at, bytes
+        uint32_t high_water, in_use, half_open, wheel_time
+
+    struct table:
+        bucket *buckets
+        connection *connections
+        node *nodes
+        region *region
+        uint64_t hash_key[2]
+        uint32_t n_buckets, capacity, half_open_limit
+
+    struct service:
+        uint32_t id
+        be32 vaddr
+        be16 vport
+        uint8_t protocol, scheduler
+        uint32_t established_timeout, n_servers, n_slots, stagger
+        uint16_t *slots
+        uint32_t *servers
+
+    struct map_slot:
+        be32 addr
+        be16 port
+        uint8_t protocol, kind
+        uint32_t service
+
+    struct service_map:
+        uint32_t mask, n
+        map_slot slots[1]
+
+    struct server:
+        uint64_t hop
+        be32 raddr
+        be16 rport
+        uint8_t protocol, removed
+        uint32_t service
+
+    struct local_pool:
+        uint32_t n, size, bits
+        be32 addresses[1]
+
+    struct frame_ring:
+        uint32_t head, tail, frame_max, stride
+        uint8_t *data
+
+    struct server_count:
+        uint64_t active, total
+        uint64_t packets[2]
+        uint64_t bytes[2]
+        uint32_t port_cursor
+
+    struct service_count:
+        uint64_t drops[2]
+        uint64_t drop_bytes[2]
+        uint32_t cursor
+
+    struct port_count:
+        uint64_t rx_dropped, tx_dropped, kernel_rx, kernel_tx
+
+    struct port:
+        uint64_t mac
+        be32 address
+        uint32_t mtu
+        uint8_t started, kernel_attached
+        local_pool *pool
+        int kernel_fd
+        uint64_t kernel_refused
+        frame_ring *to_kernel[1]
+        frame_ring *from_kernel[1]
+
+    struct verb:
+        uint8_t protocol
+        uint32_t cursor, limit, n, done
+        connection *rows
+
+    struct shared:
+        service_map *map
+        service **services
+        server *servers
+        rte_rcu_qsbr *rcu
+        rte_mempool *pool
+        uint32_t timeouts[4]
+        uint32_t n_ports, n_workers, stopping
+        int kernel_wake
+        uint32_t kernel_asleep
+        verb *verbs[1]
+        port ports[1]
+
+    struct batch:
+        uint32_t n, port
+        rte_mbuf *pkt[32]
+        uint64_t addrs[32]
+        uint64_t ports[32]
+        uint64_t hash[32]
+        uint64_t hop[32]
+        uint32_t entry[32]
+        uint16_t l4[32]
+        uint8_t verdict[32]
+        uint8_t reason[32]
+        uint8_t event[32]
+        uint8_t out[32]
+
+    struct tx_queue:
+        uint32_t n
+        rte_mbuf *pkt[32]
+
+    struct worker:
+        shared *shared
+        table table
+        uint32_t id, lcore, now, icmp_tokens, icmp_refilled
+        uint64_t tsc_zero, ms_per_tick, turns, busy_turns, packets
+        uint64_t drops[1]
+        port_count ports[1]
+        server_count *server_counts
+        service_count *service_counts
+        batch batch
+        tx_queue tx[1]

@@ -1,0 +1,82 @@
+"""ICMP messages that the director sends itself (RFC 792, RFC 1812). Both turn the packet at hand into its answer."""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memmove
+
+from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_prepend, rte_pktmbuf_trim
+from fastpath.layout cimport be32
+from fastpath.net.checksum cimport compute, difference, update
+from fastpath.net.frame cimport frame_at, load16, load32, load48, rte_be_to_cpu_16, rte_cpu_to_be_16, store16, store32, store48
+from fastpath.net.headers cimport (
+    ETH_DST, ETH_LEN, ETH_SRC, ETH_TYPE, ETHERTYPE_IPV4, ICMP_CHECKSUM, ICMP_CODE, ICMP_ECHO_REPLY, ICMP_LEN, ICMP_REST,
+    ICMP_TYPE, IPV4_CHECKSUM, IPV4_DST, IPV4_FRAGMENT, IPV4_ID, IPV4_LEN, IPV4_PROTOCOL, IPV4_SRC, IPV4_TOTAL_LENGTH, IPV4_TTL,
+    IPV4_VERSION_IHL, PROTO_ICMP)
+
+cdef extern from *:
+    """
+    enum { OWN_TTL = 64, /* RFC 1700 */
+           MAX_ERROR = 576 /* an ICMP error quotes as much as fits in this, RFC 1812 4.3.2.3 */ };
+    """
+    enum:
+        OWN_TTL, MAX_ERROR
+
+
+cdef inline void turn_ethernet(uint8_t *eth, uint64_t mac) noexcept nogil:
+    store48(eth + ETH_DST, load48(eth + ETH_SRC))
+    store48(eth + ETH_SRC, mac)
+
+
+cdef inline void answer_echo(rte_mbuf *m, uint8_t *icmp, uint64_t mac) noexcept nogil:
+    """Echo request -> echo reply; id, sequence and payload stay (RFC 792)."""
+    cdef uint8_t *eth = frame_at(m, 0)
+    cdef uint8_t *ip = eth + ETH_LEN
+    cdef uint32_t saddr = load32(ip + IPV4_SRC)
+    cdef uint16_t old = load16(icmp + ICMP_TYPE)
+    cdef uint16_t ttl = load16(ip + IPV4_TTL)
+    store32(ip + IPV4_SRC, load32(ip + IPV4_DST))  # swapping two words leaves the checksum as it was
+    store32(ip + IPV4_DST, saddr)
+    ip[IPV4_TTL] = OWN_TTL
+    store16(ip + IPV4_CHECKSUM, update(load16(ip + IPV4_CHECKSUM), difference(ttl, load16(ip + IPV4_TTL))))
+    icmp[ICMP_TYPE] = ICMP_ECHO_REPLY
+    store16(icmp + ICMP_CHECKSUM, update(load16(icmp + ICMP_CHECKSUM), difference(old, load16(icmp + ICMP_TYPE))))
+    turn_ethernet(eth, mac)
+
+
+cdef inline int answer_error(rte_mbuf *m, uint8_t type, uint8_t code, be32 source, uint64_t mac) noexcept nogil:
+    """Wrap the packet at hand into an ICMP error back to its sender; 0, or -1 without headroom (the packet is as it was).
+
+    RFC 1812 4.3.2: TOS 0xc0 (precedence 6), a fresh header, the original one quoted behind it.
+    """
+    cdef uint8_t *eth
+    cdef uint8_t *ip
+    cdef uint8_t *icmp
+    cdef uint32_t quoted = rte_be_to_cpu_16(load16(frame_at(m, ETH_LEN + IPV4_TOTAL_LENGTH)))
+    cdef be32 target = load32(frame_at(m, ETH_LEN + IPV4_SRC))
+    if rte_pktmbuf_prepend(m, IPV4_LEN + ICMP_LEN) == NULL:
+        return -1
+    if quoted > MAX_ERROR - IPV4_LEN - ICMP_LEN:
+        quoted = MAX_ERROR - IPV4_LEN - ICMP_LEN
+    rte_pktmbuf_trim(m, <uint16_t>(m.pkt_len - (ETH_LEN + IPV4_LEN + ICMP_LEN + quoted)))
+    eth = frame_at(m, 0)
+    memmove(eth, eth + IPV4_LEN + ICMP_LEN, ETH_LEN)
+    turn_ethernet(eth, mac)
+    store16(eth + ETH_TYPE, rte_cpu_to_be_16(ETHERTYPE_IPV4))
+    ip = eth + ETH_LEN
+    ip[IPV4_VERSION_IHL] = 0x45
+    ip[1] = 0xC0
+    store16(ip + IPV4_TOTAL_LENGTH, rte_cpu_to_be_16(<uint16_t>(IPV4_LEN + ICMP_LEN + quoted)))
+    store16(ip + IPV4_ID, 0)  # atomic datagram: DF set, any id is right (RFC 6864 4.1)
+    store16(ip + IPV4_FRAGMENT, rte_cpu_to_be_16(0x4000))
+    ip[IPV4_TTL] = OWN_TTL
+    ip[IPV4_PROTOCOL] = PROTO_ICMP
+    store16(ip + IPV4_CHECKSUM, 0)
+    store32(ip + IPV4_SRC, source)
+    store32(ip + IPV4_DST, target)
+    store16(ip + IPV4_CHECKSUM, compute(ip, IPV4_LEN))
+    icmp = ip + IPV4_LEN
+    icmp[ICMP_TYPE] = type
+    icmp[ICMP_CODE] = code
+    store32(icmp + ICMP_REST, 0)
+    store16(icmp + ICMP_CHECKSUM, 0)
+    store16(icmp + ICMP_CHECKSUM, compute(icmp, ICMP_LEN + quoted))
+    return 0

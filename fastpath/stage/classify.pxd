@@ -1,0 +1,134 @@
+"""classify: bytes -> tuple and hash, or a verdict at once. Everything is checked against the frame's own length here;
+later stages read only what this one has found to be there (B6, B7, B8)."""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastpath.dpdk.eal cimport rte_prefetch0
+from fastpath.dpdk.mbuf cimport RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKSUM_MASK
+from fastpath.layout cimport (
+    ADDRESS_FREE, ARP_TRUNCATED, FRAGMENT, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, ICMP_NOT_HANDLED, ICMP_TRUNCATED,
+    IPV4_BAD_CHECKSUM, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_VERSION, IPV4_TRUNCATED, NOT_FOR_US,
+    PROTOCOL_NOT_SERVED, PUNT, TCP_BAD_OFFSET, TCP_TRUNCATED, UDP_BAD_LENGTH, UDP_TRUNCATED, batch, worker)
+from fastpath.net.arp cimport answer_arp
+from fastpath.net.frame cimport frame_at, load16, load32, load48, load64, rte_be_to_cpu_16, rte_cpu_to_be_16
+from fastpath.net.ipv4 cimport trim_padding
+from fastpath.net.headers cimport (
+    ARP_HTYPE, ARP_LEN, ARP_OP, ARP_PTYPE, ARP_REQUEST, ARP_TPA, ETH_DST, ETH_LEN, ETH_TYPE, ETHERTYPE_ARP,
+    ETHERTYPE_IPV4, ICMP_ECHO, ICMP_LEN, ICMP_TYPE, IPV4_DST, IPV4_FRAGMENT, IPV4_FRAGMENT_MASK, IPV4_LEN, IPV4_PROTOCOL, IPV4_SRC,
+    IPV4_TOTAL_LENGTH, IPV4_VERSION_IHL, L4_SPORT, PROTO_ICMP, PROTO_TCP, PROTO_UDP, TCP_FLAGS, TCP_LEN, TCP_OFFSET,
+    UDP_LEN, UDP_LENGTH)
+from fastpath.net.icmp cimport answer_echo
+from fastpath.table.batch cimport drop, send_back
+from fastpath.table.connection cimport home_of, tuple_hash
+from fastpath.table.service cimport address_kind
+from fastpath.table.tcp_state cimport EVENT_ACK, tcp_event
+
+
+cdef inline uint8_t classify_arp(worker *w, uint32_t i, uint8_t *eth, uint32_t length) noexcept nogil:
+    """Requests for virtual and local addresses are ours to answer (B40); the rest is the kernel's."""
+    cdef uint8_t *arp = eth + ETH_LEN
+    cdef uint64_t mac = w.shared.ports[w.batch.port].mac
+    if length < ETH_LEN + ARP_LEN or load16(arp + ARP_PTYPE) != rte_cpu_to_be_16(ETHERTYPE_IPV4) or load16(
+            arp + ARP_HTYPE) != rte_cpu_to_be_16(1):
+        return drop(&w.batch, i, ARP_TRUNCATED)
+    if load16(arp + ARP_OP) != rte_cpu_to_be_16(ARP_REQUEST) or address_kind(
+            w.shared.map, load32(arp + ARP_TPA)) == ADDRESS_FREE:
+        return PUNT
+    answer_arp(w.batch.pkt[i], mac)
+    return send_back(&w.batch, i)
+
+
+cdef inline uint8_t classify_icmp(worker *w, uint32_t i, uint8_t *icmp, uint32_t length) noexcept nogil:
+    """To a virtual or local address: echo is answered (B30)."""
+    if length < ICMP_LEN:
+        return drop(&w.batch, i, ICMP_TRUNCATED)
+    if load16(icmp + ICMP_TYPE) != rte_cpu_to_be_16(ICMP_ECHO << 8):
+        return drop(&w.batch, i, ICMP_NOT_HANDLED)
+    trim_padding(w.batch.pkt[i])
+    answer_echo(w.batch.pkt[i], icmp, w.shared.ports[w.batch.port].mac)
+    return send_back(&w.batch, i)
+
+
+cdef inline uint8_t classify_other(worker *w, uint32_t i, uint8_t *ip, uint32_t header, uint32_t total) noexcept nogil:
+    """IPv4 that is not a whole TCP or UDP packet: ours by its address, or the kernel's."""
+    if address_kind(w.shared.map, load32(ip + IPV4_DST)) == ADDRESS_FREE:
+        return PUNT
+    if load16(ip + IPV4_FRAGMENT) & rte_cpu_to_be_16(IPV4_FRAGMENT_MASK):
+        return drop(&w.batch, i, FRAGMENT)
+    if ip[IPV4_PROTOCOL] == PROTO_ICMP:
+        return classify_icmp(w, i, ip + header, total - header)
+    return drop(&w.batch, i, PROTOCOL_NOT_SERVED)
+
+
+cdef inline uint8_t classify_l4(worker *w, uint32_t i, uint8_t *ip, uint32_t header, uint32_t length) noexcept nogil:
+    """A whole TCP or UDP packet with `length` bytes behind the IPv4 header: its columns."""
+    cdef batch *b = &w.batch
+    cdef uint8_t *l4 = ip + header
+    cdef uint32_t offset
+    if ip[IPV4_PROTOCOL] == PROTO_TCP:
+        if length < TCP_LEN:
+            return drop(b, i, TCP_TRUNCATED)
+        offset = (l4[TCP_OFFSET] >> 4) * 4
+        if offset < TCP_LEN or offset > length:
+            return drop(b, i, TCP_BAD_OFFSET)
+        b.event[i] = tcp_event(l4[TCP_FLAGS])
+    else:
+        if length < UDP_LEN:
+            return drop(b, i, UDP_TRUNCATED)
+        if rte_be_to_cpu_16(load16(l4 + UDP_LENGTH)) != length:
+            return drop(b, i, UDP_BAD_LENGTH)
+        b.event[i] = EVENT_ACK  # changes no state
+    b.l4[i] = <uint16_t>(ETH_LEN + header)
+    b.addrs[i] = load64(ip + IPV4_SRC)
+    b.ports[i] = load32(l4 + L4_SPORT) | <uint64_t>ip[IPV4_PROTOCOL] << 32
+    b.hash[i] = tuple_hash(&w.table, b.addrs[i], b.ports[i])
+    rte_prefetch0(&w.table.buckets[home_of(&w.table, b.hash[i])])
+    return GO_ON
+
+
+cdef inline uint8_t classify_ipv4(worker *w, uint32_t i, uint8_t *eth, uint32_t length) noexcept nogil:
+    cdef batch *b = &w.batch
+    cdef uint8_t *ip = eth + ETH_LEN
+    cdef uint32_t header, total
+    if length < ETH_LEN + IPV4_LEN:
+        return drop(b, i, IPV4_TRUNCATED)
+    if ip[IPV4_VERSION_IHL] >> 4 != 4:
+        return drop(b, i, IPV4_BAD_VERSION)
+    header = (ip[IPV4_VERSION_IHL] & 15) * 4
+    if header < IPV4_LEN:
+        return drop(b, i, IPV4_BAD_IHL)
+    total = rte_be_to_cpu_16(load16(ip + IPV4_TOTAL_LENGTH))
+    if total < header or total > length - ETH_LEN:
+        return drop(b, i, IPV4_BAD_LENGTH)
+    if b.pkt[i].ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK == RTE_MBUF_F_RX_IP_CKSUM_BAD:
+        return drop(b, i, IPV4_BAD_CHECKSUM)
+    if (ip[IPV4_PROTOCOL] != PROTO_TCP and ip[IPV4_PROTOCOL] != PROTO_UDP) or load16(
+            ip + IPV4_FRAGMENT) & rte_cpu_to_be_16(IPV4_FRAGMENT_MASK):
+        return classify_other(w, i, ip, header, total)
+    return classify_l4(w, i, ip, header, total - header)
+
+
+cdef inline uint8_t classify_one(worker *w, uint32_t i) noexcept nogil:
+    cdef batch *b = &w.batch
+    cdef uint8_t *eth = frame_at(b.pkt[i], 0)
+    cdef uint32_t length = b.pkt[i].data_len
+    cdef uint16_t ethertype
+    if b.pkt[i].nb_segs != 1:
+        return drop(b, i, FRAME_SEGMENTED)
+    if length < ETH_LEN:
+        return drop(b, i, FRAME_TRUNCATED)
+    ethertype = load16(eth + ETH_TYPE)
+    if load48(eth + ETH_DST) == w.shared.ports[b.port].mac:
+        if ethertype == rte_cpu_to_be_16(ETHERTYPE_IPV4):
+            return classify_ipv4(w, i, eth, length)
+    elif not eth[ETH_DST] & 1:
+        return drop(b, i, NOT_FOR_US)
+    if ethertype == rte_cpu_to_be_16(ETHERTYPE_ARP):
+        return classify_arp(w, i, eth, length)
+    return PUNT
+
+
+cdef inline void classify(worker *w) noexcept nogil:
+    cdef uint32_t i
+    for i in range(w.batch.n):
+        w.batch.verdict[i] = classify_one(w, i)

@@ -1,0 +1,28 @@
+"""dispatch: carry out the verdicts. Every packet leaves here: sent, freed after its copy went to the kernel, or dropped
+under its one reason."""
+
+from libc.stdint cimport uint32_t
+
+from fastpath.dpdk.mbuf cimport rte_pktmbuf_free
+from fastpath.layout cimport DROP, SEND, batch, worker
+from fastpath.table.tx cimport tx_add, tx_flush
+
+
+cdef inline void dispatch(worker *w) noexcept nogil:
+    cdef batch *b = &w.batch
+    cdef uint32_t i
+    for i in range(b.n):
+        if b.verdict[i] == SEND:
+            tx_add(w, b.out[i], b.pkt[i])
+            continue
+        if b.verdict[i] == DROP:
+            w.drops[b.reason[i]] += 1
+            w.ports[b.port].rx_dropped += 1
+        rte_pktmbuf_free(b.pkt[i])
+
+
+cdef inline void flush(worker *w) noexcept nogil:
+    cdef uint32_t port
+    for port in range(w.shared.n_ports):
+        if w.tx[port].n:
+            tx_flush(w, port)

@@ -1,0 +1,65 @@
+"""punt: what is not a virtual service's goes to the kernel interface of its port, and what the kernel sends leaves (B9).
+
+Frames cross by copying through a pair of rings (table/frame_ring.pxd), so that the kernel loop touches no mempool and no
+port. The worker wakes that loop only when it says that it sleeps.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_alloc, rte_pktmbuf_append, rte_pktmbuf_free
+from fastpath.layout cimport (
+    BURST, DROP, KERNEL_RING_FULL, NO_KERNEL_INTERFACE, NO_MBUF, PUNT, batch, frame_ring, port, shared, worker)
+from fastpath.net.frame cimport frame_at
+from fastpath.table.batch cimport drop
+from fastpath.table.frame_ring cimport full_fence, load_acquire, ring_front, ring_is_empty, ring_release, ring_write
+from fastpath.table.tx cimport tx_add
+
+cdef extern from "<unistd.h>" nogil:
+    ssize_t write(int fd, const void *buffer, size_t n)
+
+
+cdef inline void wake_kernel_loop(shared *s) noexcept nogil:
+    """The fence orders our ring write before this look at the flag; the loop sets the flag before its last look at the
+    rings (punt.pxd, kernel_loop): one of the two sees the other."""
+    cdef uint64_t one = 1
+    full_fence()
+    if load_acquire(&s.kernel_asleep):
+        write(s.kernel_wake, &one, 8)
+
+
+cdef inline void punt(worker *w) noexcept nogil:
+    cdef batch *b = &w.batch
+    cdef port *p = &w.shared.ports[b.port]
+    cdef uint32_t i, copied = 0
+    for i in range(b.n):
+        if b.verdict[i] != PUNT:
+            continue
+        if not p.kernel_attached:
+            b.verdict[i] = drop(b, i, NO_KERNEL_INTERFACE)
+        elif not ring_write(p.to_kernel[w.id], frame_at(b.pkt[i], 0), b.pkt[i].data_len):
+            b.verdict[i] = drop(b, i, KERNEL_RING_FULL)
+        else:
+            copied += 1
+    if copied:
+        w.ports[b.port].kernel_rx += copied
+        wake_kernel_loop(w.shared)
+
+
+cdef inline void send_for_kernel(worker *w, uint32_t port_number) noexcept nogil:
+    """At most a burst a turn of what the kernel sends on this port."""
+    cdef frame_ring *r = w.shared.ports[port_number].from_kernel[w.id]
+    cdef uint32_t taken = 0, length
+    cdef uint8_t *frame
+    cdef rte_mbuf *m
+    while taken < BURST and not ring_is_empty(r):
+        frame = ring_front(r, &length)
+        m = rte_pktmbuf_alloc(w.shared.pool)
+        if m == NULL:
+            w.drops[NO_MBUF] += 1
+        else:
+            memcpy(rte_pktmbuf_append(m, <unsigned short>length), frame, length)
+            tx_add(w, port_number, m)
+            w.ports[port_number].kernel_tx += 1
+        ring_release(r)
+        taken += 1

@@ -1,0 +1,53 @@
+"""rewrite: one translation for both directions: a packet leaves with the reverse of its connection's other flow.
+
+Checksums follow by RFC 1624 from the words that change; the payload is not read (B2).
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastpath.layout cimport GO_ON, SEND, batch, connection, flow, worker
+from fastpath.net.checksum cimport difference, update
+from fastpath.net.frame cimport frame_at, load16, store16, store32, store48, store64
+from fastpath.net.headers cimport (
+    ETH_DST, ETH_LEN, ETH_SRC, IPV4_CHECKSUM, IPV4_PROTOCOL, IPV4_SRC, IPV4_TTL, L4_SPORT, PROTO_TCP, TCP_CHECKSUM, UDP_CHECKSUM)
+from fastpath.net.ipv4 cimport trim_padding
+from fastpath.table.connection cimport flow_addrs, flow_ports
+
+
+cdef inline void rewrite_l4(uint8_t *l4, uint8_t protocol, uint32_t ports, uint64_t delta) noexcept nogil:
+    cdef uint16_t checksum
+    store32(l4 + L4_SPORT, ports)
+    if protocol == PROTO_TCP:
+        store16(l4 + TCP_CHECKSUM, update(load16(l4 + TCP_CHECKSUM), delta))
+    elif load16(l4 + UDP_CHECKSUM) != 0:  # 0: the sender made none (RFC 768, B3)
+        checksum = update(load16(l4 + UDP_CHECKSUM), delta)
+        store16(l4 + UDP_CHECKSUM, checksum if checksum != 0 else 0xFFFF)
+
+
+cdef inline void rewrite_one(worker *w, uint32_t i) noexcept nogil:
+    cdef batch *b = &w.batch
+    cdef connection *c = &w.table.connections[b.entry[i] >> 1]
+    cdef const flow *other = &c.flow[b.entry[i] & 1 ^ 1]
+    cdef uint64_t addrs = flow_addrs(other)
+    cdef uint32_t ports = <uint32_t>flow_ports(other, 0)
+    cdef uint64_t addrs_delta = difference(b.addrs[i], addrs)
+    cdef uint8_t *eth = frame_at(b.pkt[i], 0)
+    cdef uint8_t *ip = eth + ETH_LEN
+    cdef uint16_t ttl = load16(ip + IPV4_TTL)
+    trim_padding(b.pkt[i])
+    ip[IPV4_TTL] -= 1
+    store16(ip + IPV4_CHECKSUM, update(load16(ip + IPV4_CHECKSUM), addrs_delta + difference(ttl, load16(ip + IPV4_TTL))))
+    store64(ip + IPV4_SRC, addrs << 32 | addrs >> 32)
+    rewrite_l4(eth + b.l4[i], ip[IPV4_PROTOCOL], ports << 16 | ports >> 16,
+               addrs_delta + difference(<uint32_t>b.ports[i], ports))
+    b.out[i] = <uint8_t>(b.hop[i] >> 48)
+    store48(eth + ETH_DST, b.hop[i])
+    store48(eth + ETH_SRC, w.shared.ports[b.out[i]].mac)
+    b.verdict[i] = SEND
+
+
+cdef inline void rewrite(worker *w) noexcept nogil:
+    cdef uint32_t i
+    for i in range(w.batch.n):
+        if w.batch.verdict[i] == GO_ON:
+            rewrite_one(w, i)

@@ -1,0 +1,146 @@
+"""schedule: which connection, and where to. A tuple without one opens it, if its service lets it; one that ended makes
+room for the next (B16). Whatever leaves this stage with GO_ON can be sent: `entry` and `hop` are known."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from fastpath.layout cimport (
+    ADDRESS_FREE, ADDRESS_LOCAL, BURST, CONNECTIONS_EXHAUSTED, GO_ON, HOP_RESOLVED, INBOUND, LIST_HALF_OPEN, LIST_HEADS,
+    NEXT_HOP_UNRESOLVED, NO_CONNECTION, NO_LOCAL_PORT, NO_SERVER, NO_SERVICE, NONE, OUTBOUND, PUNT, SPOOFED_SOURCE, TTL_EXCEEDED,
+    batch, connection, flow, local_pool, server, service, table, worker)
+from fastpath.net.frame cimport frame_at, load48
+from fastpath.net.headers cimport ETH_LEN, ICMP_TIME_EXCEEDED, IPV4_TTL, PROTO_TCP
+from fastpath.net.icmp cimport answer_error
+from fastpath.net.ipv4 cimport cannot_be_a_host
+from fastpath.table.batch cimport drop, drop_for_service, icmp_allowed, send_back
+from fastpath.table.connection cimport connection_give, connection_index, connection_take, find, flow_of
+from fastpath.table.local_port cimport choose_local
+from fastpath.table.service cimport address_kind, pick_server, service_at
+from fastpath.table.tcp_state cimport EVENT_SYN, STATE_DEAD, STATE_UDP, SYN_SENT, reopens
+from fastpath.table.timer cimport retire, timer_set
+
+
+cdef inline uint8_t ttl_exceeded(worker *w, uint32_t i) noexcept nogil:
+    """RFC 1812 5.3.1: the packet ends here; its sender hears of it, as often as the limit allows (B4)."""
+    cdef batch *b = &w.batch
+    if w.shared.ports[b.port].address == 0 or not icmp_allowed(w) or answer_error(
+            b.pkt[i], ICMP_TIME_EXCEEDED, 0, w.shared.ports[b.port].address, w.shared.ports[b.port].mac) != 0:
+        return drop(b, i, TTL_EXCEEDED)
+    return send_back(b, i)
+
+
+cdef inline uint8_t direct(worker *w, uint32_t i, uint32_t entry) noexcept nogil:
+    """The packet belongs to this entry: find its next hop."""
+    cdef batch *b = &w.batch
+    cdef connection *c = &w.table.connections[entry >> 1]
+    cdef server *s = &w.shared.servers[c.server]
+    b.entry[i] = entry
+    if frame_at(b.pkt[i], ETH_LEN)[IPV4_TTL] <= 1:
+        return ttl_exceeded(w, i)
+    if entry & 1 == INBOUND:
+        b.hop[i] = s.hop
+        if not s.hop >> 56 & HOP_RESOLVED:
+            return drop_for_service(w, i, NEXT_HOP_UNRESOLVED, s.service, INBOUND)
+    else:
+        b.hop[i] = load48(c.client_mac) | <uint64_t>c.client_port << 48
+    return GO_ON
+
+
+cdef inline void make_room(table *t) noexcept nogil:
+    """Half-open connections are bounded, and the first to go when entries run short (B23). What is retired is free at the
+    end of the turn: a burst's worth is held back for the connections of this one."""
+    if t.region.half_open >= t.half_open_limit or (
+            t.region.half_open and t.region.in_use + 2 * BURST > t.capacity):
+        retire(t, t.nodes[LIST_HALF_OPEN].next - LIST_HEADS)
+
+
+cdef inline uint8_t open_connection(worker *w, uint32_t i, const service *s, uint32_t id) noexcept nogil:
+    """A new connection of service s to server `id`, whose first packet is packet i."""
+    cdef batch *b = &w.batch
+    cdef table *t = &w.table
+    cdef uint64_t hop = w.shared.servers[id].hop
+    cdef const local_pool *pool = w.shared.ports[hop >> 48 & 0xFF].pool
+    cdef connection *c
+    cdef uint32_t index
+    cdef uint64_t answer_hash
+    if not hop >> 56 & HOP_RESOLVED:
+        return drop_for_service(w, i, NEXT_HOP_UNRESOLVED, s.id, INBOUND)
+    if pool == NULL:
+        return drop_for_service(w, i, NO_LOCAL_PORT, s.id, INBOUND)
+    make_room(t)
+    index = connection_take(t)
+    if index == NONE:
+        return drop_for_service(w, i, CONNECTIONS_EXHAUSTED, s.id, INBOUND)
+    c = &t.connections[index]
+    memset(c, 0, sizeof(connection))
+    c.flow[INBOUND] = flow_of(b.addrs[i], b.ports[i])
+    c.flow[OUTBOUND].saddr = w.shared.servers[id].raddr
+    c.flow[OUTBOUND].sport = w.shared.servers[id].rport
+    answer_hash = choose_local(w, id, pool, &c.flow[OUTBOUND])
+    if answer_hash == 0:
+        connection_give(t, index)
+        return drop_for_service(w, i, NO_LOCAL_PORT, s.id, INBOUND)
+    c.protocol = s.protocol
+    c.state = SYN_SENT if s.protocol == PROTO_TCP else STATE_UDP
+    c.server = id
+    c.last_seen = w.now
+    connection_index(t, index, b.hash[i], answer_hash)
+    timer_set(t, w.shared, index)
+    w.server_counts[id].active += 1
+    w.server_counts[id].total += 1
+    return direct(w, i, index << 1 | INBOUND)
+
+
+cdef inline uint8_t schedule_new(worker *w, uint32_t i) noexcept nogil:
+    """No connection holds this tuple: a service's, the kernel's, or nobody's."""
+    cdef batch *b = &w.batch
+    cdef flow client = flow_of(b.addrs[i], b.ports[i])
+    cdef const service *s
+    cdef uint32_t id, kind
+    s = service_at(w, client.daddr, client.dport, <uint8_t>(b.ports[i] >> 32))
+    if s == NULL:
+        kind = address_kind(w.shared.map, client.daddr)
+        if kind == ADDRESS_FREE:
+            return PUNT
+        return drop(b, i, NO_CONNECTION if kind == ADDRESS_LOCAL else NO_SERVICE)
+    if s.protocol == PROTO_TCP and b.event[i] != EVENT_SYN:
+        return drop_for_service(w, i, NO_CONNECTION, s.id, INBOUND)
+    if cannot_be_a_host(client.saddr) or address_kind(w.shared.map, client.saddr) != ADDRESS_FREE:
+        return drop_for_service(w, i, SPOOFED_SOURCE, s.id, INBOUND)
+    if frame_at(b.pkt[i], ETH_LEN)[IPV4_TTL] <= 1:
+        return ttl_exceeded(w, i)
+    id = pick_server(w, s, &client)
+    if id == NONE:
+        return drop_for_service(w, i, NO_SERVER, s.id, INBOUND)
+    return open_connection(w, i, s, id)
+
+
+cdef inline bint has_ended(worker *w, uint32_t i, uint32_t entry) noexcept nogil:
+    """Whether this packet of a client asks for a new connection in the place of the one that it found."""
+    cdef const connection *c = &w.table.connections[entry >> 1]
+    if entry & 1 != INBOUND:
+        return False
+    if c.state == STATE_UDP:
+        return w.shared.servers[c.server].removed != 0
+    return w.batch.event[i] == EVENT_SYN and reopens[c.state]
+
+
+cdef inline uint8_t schedule_one(worker *w, uint32_t i) noexcept nogil:
+    cdef batch *b = &w.batch
+    cdef table *t = &w.table
+    cdef uint32_t entry = b.entry[i]
+    # A packet before this one in the burst may have opened the connection, or ended the one that was found.
+    if entry == NONE or t.connections[entry >> 1].state == STATE_DEAD:
+        entry = find(t, b.addrs[i], b.ports[i], b.hash[i])
+    if entry != NONE:
+        if not has_ended(w, i, entry):
+            return direct(w, i, entry)
+        retire(t, entry >> 1)
+    return schedule_new(w, i)
+
+
+cdef inline void schedule(worker *w) noexcept nogil:
+    cdef uint32_t i
+    for i in range(w.batch.n):
+        if w.batch.verdict[i] == GO_ON:
+            w.batch.verdict[i] = schedule_one(w, i)

@@ -1,0 +1,43 @@
+"""track: what the packet tells about its connection: last seen, state, where the client is, counters. Nothing fails here."""
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from fastpath.layout cimport GO_ON, INBOUND, batch, connection, server_count, worker
+from fastpath.net.frame cimport frame_at, load48, store48
+from fastpath.net.headers cimport ETH_SRC
+from fastpath.table.tcp_state cimport half_open, state_timeout, tcp_next
+from fastpath.table.timer cimport timer_set, timer_unset
+
+
+cdef inline void change_state(worker *w, uint32_t index, uint8_t state) noexcept nogil:
+    """The timer moves only where the new state has another timeout or another list."""
+    cdef connection *c = &w.table.connections[index]
+    if state_timeout[state] == state_timeout[c.state] and half_open[state] == half_open[c.state]:
+        c.state = state
+        return
+    timer_unset(&w.table, index)
+    c.state = state
+    timer_set(&w.table, w.shared, index)
+
+
+cdef inline void track_one(worker *w, uint32_t i) noexcept nogil:
+    cdef batch *b = &w.batch
+    cdef uint32_t direction = b.entry[i] & 1
+    cdef connection *c = &w.table.connections[b.entry[i] >> 1]
+    cdef server_count *count = &w.server_counts[c.server]
+    cdef uint8_t state = tcp_next[direction][b.event[i]][c.state]
+    count.packets[direction] += 1
+    count.bytes[direction] += b.pkt[i].pkt_len
+    c.last_seen = w.now
+    if direction == INBOUND:  # the way back is where this came from (DESIGN: next hops)
+        store48(c.client_mac, load48(frame_at(b.pkt[i], ETH_SRC)))
+        c.client_port = <uint8_t>b.port
+    if state != c.state:
+        change_state(w, b.entry[i] >> 1, state)
+
+
+cdef inline void track(worker *w) noexcept nogil:
+    cdef uint32_t i
+    for i in range(w.batch.n):
+        if w.batch.verdict[i] == GO_ON:
+            track_one(w, i)

@@ -1,0 +1,54 @@
+"""A local address and port towards a server: a cursor walks a keyed permutation of (address, port).
+
+Four bytes of state for each worker and server; a candidate is taken if this worker owns the answer's tuple and the
+connection table does not hold it. Nearly longest-free-first, and the order tells an observer nothing (RFC 6056 3.3).
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from fastpath.layout cimport LOCAL_PORT_MIN, LOCAL_PORTS, LOCAL_TRIES, NONE, flow, local_pool, server, server_count, worker
+from fastpath.net.frame cimport rte_cpu_to_be_16
+from fastpath.net.hash cimport hash2
+from fastpath.table.connection cimport find, flow_addrs, flow_ports, tuple_hash
+from fastpath.table.owner cimport owner
+
+
+cdef inline uint32_t permute(uint32_t x, uint32_t bits, uint64_t key) noexcept nogil:
+    """A permutation of [0, 2^bits): odd multiplications and right shifts, each of which can be undone."""
+    cdef uint32_t mask = 0xFFFFFFFFU >> (32 - bits)
+    cdef uint32_t half = (bits + 1) >> 1
+    cdef uint32_t a = <uint32_t>key | 1
+    cdef uint32_t b = <uint32_t>(key >> 32) | 1
+    x = (x * a + b) & mask
+    x ^= x >> half
+    x = (x * b) & mask
+    x ^= x >> half
+    x = (x * a) & mask
+    return x ^ (x >> half)
+
+
+cdef inline uint64_t choose_local(worker *w, uint32_t id, const local_pool *pool, flow *answer) noexcept nogil:
+    """Complete `answer` = (R, L): its destination becomes a free local address and port of this worker.
+
+    Returns the tuple's hash, or 0 when LOCAL_TRIES candidates in a row were taken or another worker's (0 is no hash of
+    a tuple that is handed out: such a candidate is passed over).
+    """
+    cdef server_count *count = &w.server_counts[id]
+    cdef const server *s = &w.shared.servers[id]
+    cdef uint64_t key = hash2(s.raddr, <uint64_t>s.rport << 16 | s.protocol, w.table.hash_key[1], w.table.hash_key[0])
+    cdef uint32_t tries = LOCAL_TRIES * w.shared.n_workers
+    cdef uint32_t x
+    cdef uint64_t hash
+    while tries:
+        x = permute(count.port_cursor & (0xFFFFFFFFU >> (32 - pool.bits)), pool.bits, key)
+        count.port_cursor += 1
+        if x >= pool.size:  # 2^bits < 2 * size: at most every other candidate on average
+            continue
+        tries -= 1
+        answer.daddr = pool.addresses[x // LOCAL_PORTS]  # a constant: multiplication
+        answer.dport = rte_cpu_to_be_16(<unsigned short>(LOCAL_PORT_MIN + x % LOCAL_PORTS))
+        hash = tuple_hash(&w.table, flow_addrs(answer), flow_ports(answer, s.protocol))
+        if hash != 0 and owner(hash, w.shared.n_workers) == w.id and find(
+                &w.table, flow_addrs(answer), flow_ports(answer, s.protocol), hash) == NONE:
+            return hash
+    return 0

@@ -1,0 +1,62 @@
+"""From an address, or address, port and protocol, to what is served there; and the choice of a server.
+
+Readers: workers, inside an RCU section. Writer: the main thread (engine.pyx), which replaces maps and blocks whole.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastpath.layout cimport (
+    ADDRESS_FREE, ADDRESS_SERVICE, NONE, be16, be32, flow, map_slot, service, service_count, service_map, worker)
+from fastpath.net.hash cimport hash2, scale
+
+cdef extern from *:
+    """enum { RR = 0, WRR = 1, IPPORT = 2, IPONLY = 3, N_SCHEDULERS };"""
+    enum:
+        RR, WRR, IPPORT, IPONLY, N_SCHEDULERS
+
+
+cdef inline uint32_t map_start(const service_map *m, be32 addr, be16 port, uint8_t protocol) noexcept nogil:
+    return <uint32_t>(hash2(addr, <uint64_t>port << 8 | protocol, 0x2545F4914F6CDD1DU, 0x9E6C63D0876A9A47U) >> 32) & m.mask
+
+
+cdef inline const map_slot *map_find(const service_map *m, be32 addr, be16 port, uint8_t protocol) noexcept nogil:
+    """The slot of this key, or an empty slot (kind ADDRESS_FREE)."""
+    cdef uint32_t i = map_start(m, addr, port, protocol)
+    while m.slots[i].kind != ADDRESS_FREE and not (
+            m.slots[i].addr == addr and m.slots[i].port == port and m.slots[i].protocol == protocol):
+        i = (i + 1) & m.mask
+    return &m.slots[i]
+
+
+cdef inline uint8_t address_kind(const service_map *m, be32 addr) noexcept nogil:
+    """ADDRESS_VIRTUAL, ADDRESS_LOCAL, or ADDRESS_FREE: not ours."""
+    return map_find(m, addr, 0, 0).kind
+
+
+cdef inline const service *service_at(const worker *w, be32 addr, be16 port, uint8_t protocol) noexcept nogil:
+    cdef const map_slot *slot = map_find(w.shared.map, addr, port, protocol)
+    return w.shared.services[slot.service] if slot.kind == ADDRESS_SERVICE else NULL
+
+
+cdef inline uint64_t client_hash(const flow *f, uint8_t scheduler) noexcept nogil:
+    """Of (C) or (C, cport), without any key of ours: every director must choose the same server."""
+    return hash2(f.saddr, f.sport if scheduler == IPPORT else 0, 0x8BB84B93962EACC9U, 0x4B33A62ED433D4A3U)
+
+
+cdef inline uint32_t pick_server(worker *w, const service *s, const flow *f) noexcept nogil:
+    """Server id for a new connection of client flow f, or NONE when no server is eligible."""
+    cdef service_count *count
+    cdef uint32_t slot
+    if s.n_slots == 0:
+        return NONE
+    if s.scheduler == IPPORT or s.scheduler == IPONLY:
+        slot = scale(client_hash(f, s.scheduler) >> 32, s.n_slots)
+    else:
+        count = &w.service_counts[s.id]
+        if count.cursor >= s.n_slots:  # the round became shorter
+            count.cursor = 0
+        slot = count.cursor + w.id * s.stagger
+        if slot >= s.n_slots:
+            slot -= s.n_slots
+        count.cursor += 1
+    return s.servers[s.slots[slot]]

@@ -1,0 +1,53 @@
+"""When to look at a connection again.
+
+A packet writes `last_seen` and nothing else. The wheel visits a connection when it would be due had it stayed silent, and
+moves it to its new due time if it did not: at most one visit a timeout. Half-open connections stand in a list of their
+own, oldest first, so that a flood recycles them before it touches anything else. Times are the worker's milliseconds,
+modulo 2^32; the wheel's slots divide that evenly.
+"""
+
+from libc.stdint cimport int32_t, uint32_t
+
+from fastpath.layout cimport (
+    LIST_DEAD, LIST_HALF_OPEN, LIST_HEADS, WHEEL_SHIFT, WHEEL_SLOTS, connection, shared, table)
+from fastpath.table.connection cimport connection_unindex
+from fastpath.table.node cimport list_append, list_unlink
+from fastpath.table.tcp_state cimport STATE_DEAD, half_open, timeout_of
+
+
+cdef inline uint32_t wheel_slot(const table *t, uint32_t due) noexcept nogil:
+    """The slot that is visited once `due` has passed; beyond the horizon, the last one (the visit then moves it on)."""
+    cdef uint32_t slot = (due + (1 << WHEEL_SHIFT) - 1) >> WHEEL_SHIFT
+    cdef uint32_t ahead = (slot - t.region.wheel_time) & ((1 << (32 - WHEEL_SHIFT)) - 1)
+    if ahead >= WHEEL_SLOTS:
+        # A due time in the past reads as one far ahead: half the circle tells them apart.
+        slot = t.region.wheel_time if ahead >> (31 - WHEEL_SHIFT) else t.region.wheel_time + WHEEL_SLOTS - 1
+    return slot & (WHEEL_SLOTS - 1)
+
+
+cdef inline void timer_set(table *t, const shared *s, uint32_t index) noexcept nogil:
+    """Put a connection that is in no list where its state and last_seen say."""
+    cdef connection *c = &t.connections[index]
+    if half_open[c.state]:
+        t.region.half_open += 1
+        list_append(t.nodes, LIST_HALF_OPEN, index + LIST_HEADS)
+    else:
+        list_append(t.nodes, wheel_slot(t, c.last_seen + timeout_of(s, c)), index + LIST_HEADS)
+
+
+cdef inline void timer_unset(table *t, uint32_t index) noexcept nogil:
+    if half_open[t.connections[index].state]:
+        t.region.half_open -= 1
+    list_unlink(t.nodes, index + LIST_HEADS)
+
+
+cdef inline void retire(table *t, uint32_t index) noexcept nogil:
+    """Out of the index at once; the entry itself is free at the end of the turn, since packets of this burst may hold it."""
+    connection_unindex(t, index)
+    timer_unset(t, index)
+    t.connections[index].state = STATE_DEAD
+    list_append(t.nodes, LIST_DEAD, index + LIST_HEADS)
+
+
+cdef inline bint is_due(const shared *s, const connection *c, uint32_t now) noexcept nogil:
+    return <int32_t>(now - c.last_seen - timeout_of(s, c)) >= 0

@@ -1,0 +1,54 @@
+"""The table of contents of the data path: what a worker does in one turn, in the order a packet meets it."""
+
+from libc.stdint cimport uint32_t
+
+from fastpath.dpdk.eal cimport (
+    rte_rcu_qsbr_quiescent, rte_rcu_qsbr_thread_offline, rte_rcu_qsbr_thread_online, rte_rdtsc)
+from fastpath.layout cimport worker
+from fastpath.stage.answer cimport answer
+from fastpath.stage.classify cimport classify
+from fastpath.stage.dispatch cimport dispatch, flush
+from fastpath.stage.expire cimport expire
+from fastpath.stage.lookup cimport lookup
+from fastpath.stage.punt cimport punt, send_for_kernel
+from fastpath.stage.rewrite cimport rewrite
+from fastpath.stage.rx cimport receive
+from fastpath.stage.schedule cimport schedule
+from fastpath.stage.track cimport track
+from fastpath.table.clock cimport clock_ms
+from fastpath.table.frame_ring cimport load_acquire
+
+
+cdef inline uint32_t worker_turn(worker *w, uint32_t now) noexcept nogil:
+    """One turn at `now` (ms); returns the packets received."""
+    cdef uint32_t port, packets = 0
+    w.now = now
+    for port in range(w.shared.n_ports):
+        send_for_kernel(w, port)
+        if receive(w, port):
+            classify(w)
+            lookup(w)
+            schedule(w)
+            track(w)
+            rewrite(w)
+            punt(w)
+            dispatch(w)
+            packets += w.batch.n
+    flush(w)
+    answer(w)
+    expire(w)
+    rte_rcu_qsbr_quiescent(w.shared.rcu, w.id)
+    w.turns += 1
+    w.busy_turns += packets != 0
+    w.packets += packets
+    return packets
+
+
+cdef inline int worker_main(void *argument) noexcept nogil:
+    """What an lcore runs from start() to stop()."""
+    cdef worker *w = <worker *>argument
+    rte_rcu_qsbr_thread_online(w.shared.rcu, w.id)
+    while not load_acquire(&w.shared.stopping):
+        worker_turn(w, clock_ms(w, rte_rdtsc()))
+    rte_rcu_qsbr_thread_offline(w.shared.rcu, w.id)
+    return 0
