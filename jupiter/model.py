@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Interface
-from types import MappingProxyType
 
 from jupiter.errors import JupiterError
 
@@ -81,7 +80,7 @@ class VirtualService:
     synproxy: bool = False
     toa: bool = False
     est_timeout: int = 0
-    servers: Mapping[ServerKey, RealServer] = MappingProxyType({})
+    servers: Mapping[ServerKey, RealServer] = field(default_factory=dict)
 
     def server(self, key: ServerKey) -> RealServer:
         try:
@@ -121,8 +120,8 @@ class LocalAddress:
 @dataclass(frozen=True, slots=True)
 class Model:
     devices: tuple[Device, ...] = ()
-    local_addresses: Mapping[IPv4Address, LocalAddress] = MappingProxyType({})
-    services: Mapping[ServiceKey, VirtualService] = MappingProxyType({})
+    local_addresses: Mapping[IPv4Address, LocalAddress] = field(default_factory=dict)
+    services: Mapping[ServiceKey, VirtualService] = field(default_factory=dict)
 
     def service(self, key: ServiceKey) -> VirtualService:
         try:
@@ -142,9 +141,7 @@ class Model:
         return replace(self, services=services)
 
     def with_device_address(self, name: str, address: IPv4Interface | None) -> "Model":
-        return replace(
-            self, devices=tuple(replace(d, address=address) if d.name == name else d for d in self.devices)
-        )
+        return replace(self, devices=tuple(replace(d, address=address) if d.name == name else d for d in self.devices))
 
     def refuse_own(self, what: str, address: IPv4Address) -> None:
         """Raise JupiterError when `what` is to get an address that the director itself uses."""

@@ -1,6 +1,6 @@
 """JSON-RPC 2.0 (https://www.jsonrpc.org/specification), one message a line of at most MAX_MESSAGE bytes.
 
-Pure: bytes in, bytes out. Parameters go by name. Batches are not part of this protocol: send one message a line instead.
+Pure: bytes in, bytes out. Parameters go by name. Batches are not part of this protocol: send one message a line.
 """
 
 import json
