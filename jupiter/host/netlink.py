@@ -1,0 +1,301 @@
+"""rtnetlink, as much of it as the director needs: pyroute2 packs and parses the messages, a plain socket carries them.
+
+Requests block, which costs nothing: rtnetlink does its work within send(), the answer waits when recv() is called. They
+serve alike before, inside and after an asyncio loop, unlike pyroute2's own sockets: IPRoute cannot run inside one, and
+AsyncIPRoute is dead after its first ENOBUFS and queues without a bound.
+
+Whatever the kernel refuses is an OSError with the kernel's errno and, where it gave one, its own sentence.
+"""
+
+import enum
+import errno
+import ipaddress
+import os
+import socket
+import time
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
+from typing import Any, NamedTuple
+
+from pyroute2.netlink import (
+    NETLINK_EXT_ACK,
+    NETLINK_GET_STRICT_CHK,
+    NLM_F_ACK,
+    NLM_F_APPEND,
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_REPLACE,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    SOL_NETLINK,
+    rtnl,
+)
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_SECONDARY, ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import IFF_LOWER_UP, IFF_UP, ifinfmsg
+from pyroute2.netlink.rtnl.ndmsg import NTF_USE, ndmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
+
+NTF_EXT_MANAGED = 1  # linux/neighbour.h, Linux 5.16; older kernels ignore the attribute and honour NTF_USE
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h
+RTN_UNICAST = 1
+RTPROT_BOOT = 3
+RT_TABLE_MAIN = 254
+RECEIVE_SIZE = 1 << 16
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+Message = Any  # pyroute2's nlmsg, which is untyped: a mapping of header fields with get_attr()
+
+
+class NeighbourState(enum.IntFlag):
+    """NUD_*, linux/neighbour.h."""
+
+    NONE = 0x00
+    INCOMPLETE = 0x01
+    REACHABLE = 0x02
+    STALE = 0x04
+    DELAY = 0x08
+    PROBE = 0x10
+    FAILED = 0x20
+    NOARP = 0x40
+    PERMANENT = 0x80
+    VALID = REACHABLE | STALE | DELAY | PROBE | NOARP | PERMANENT
+    STATIC = NOARP | PERMANENT
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    index: int
+    name: str
+    up: bool
+    carrier: bool
+    master: int | None
+    """Index of the bridge or bond that it is a member of."""
+
+
+class Hop(NamedTuple):
+    """A neighbour's place: interface index and address on that link."""
+
+    interface: int
+    address: IPv4Address
+
+
+class Entry(NamedTuple):
+    """What the kernel knows of a neighbour. confirmed: time.monotonic() of its last sign of life."""
+
+    mac: bytes | None
+    state: NeighbourState
+    managed: bool
+    confirmed: float
+
+
+class Address(NamedTuple):
+    """An address of an interface; secondary: it shares its subnet with an earlier one."""
+
+    interface: int
+    value: IPv4Interface | IPv6Interface
+    secondary: bool
+
+
+class Netlink:
+    """One conversation with rtnetlink in the network namespace of the calling thread. Not for two threads at a time."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
+        self._socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
+        self._parser = rtnl.marshal.MarshalRtnl()
+        self._sequence = 0
+
+    def __enter__(self) -> "Netlink":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def links(self) -> list[Link]:
+        return [link_of(message) for message in self._dump(rtnl.RTM_GETLINK, ifinfmsg())]
+
+    def link(self, name: str) -> Link:
+        """OSError ENODEV if there is none of that name."""
+        request = ifinfmsg()
+        request["attrs"] = [("IFLA_IFNAME", name)]
+        return link_of(self._request(rtnl.RTM_GETLINK, 0, request)[0])
+
+    def change_link(
+        self, index: int, *, up: bool | None = None, mac: bytes | None = None, mtu: int | None = None
+    ) -> None:
+        request = ifinfmsg()
+        request["index"] = index
+        if up is not None:
+            request["flags"], request["change"] = (IFF_UP if up else 0), IFF_UP
+        if mac is not None:
+            request["attrs"].append(("IFLA_ADDRESS", mac.hex(":")))
+        if mtu is not None:
+            request["attrs"].append(("IFLA_MTU", mtu))
+        self._request(rtnl.RTM_NEWLINK, 0, request)
+
+    def addresses(self) -> list[Address]:
+        """All addresses, IPv4 and IPv6, in the kernel's order."""
+        return [address_of(message) for message in self._dump(rtnl.RTM_GETADDR, ifaddrmsg())]
+
+    def add_address(self, index: int, address: IPv4Interface) -> None:
+        request = ifaddrmsg()
+        request["family"], request["index"], request["prefixlen"] = socket.AF_INET, index, address.network.prefixlen
+        request["attrs"] = [
+            ("IFA_LOCAL", str(address.ip)),
+            ("IFA_ADDRESS", str(address.ip)),
+            ("IFA_BROADCAST", str(address.network.broadcast_address)),
+        ]
+        self._request(rtnl.RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, request)
+
+    def has_default_route(self, index: int) -> bool:
+        """True if a default route, IPv4 or IPv6, leaves through this interface."""
+        for family in (socket.AF_INET, socket.AF_INET6):
+            request = rtmsg()
+            request["family"] = family
+            request["attrs"] = [("RTA_OIF", index)]
+            for route in self._dump(rtnl.RTM_GETROUTE, request):
+                if route["dst_len"] == 0 and route["type"] == RTN_UNICAST and index in _interfaces_of(route):
+                    return True
+        return False
+
+    def add_default_route(self, index: int, gateway: IPv4Address) -> None:
+        """Behind those that exist: a host that has a default route elsewhere keeps using that."""
+        request = rtmsg()
+        request["family"], request["table"], request["proto"] = socket.AF_INET, RT_TABLE_MAIN, RTPROT_BOOT
+        request["type"] = RTN_UNICAST
+        request["attrs"] = [("RTA_GATEWAY", str(gateway)), ("RTA_OIF", index)]
+        self._request(rtnl.RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, request)
+
+    def next_hop(self, address: IPv4Address) -> Hop | None:
+        """Where the kernel would send a packet to `address`; None: nowhere, or to itself."""
+        request = rtmsg()
+        request["family"], request["dst_len"] = socket.AF_INET, 32
+        request["attrs"] = [("RTA_DST", str(address))]
+        try:
+            route = self._request(rtnl.RTM_GETROUTE, 0, request)[0]
+        except OSError as refusal:
+            if refusal.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
+                return None  # no route, or one of type unreachable, prohibit, blackhole
+            raise
+        interface = route.get_attr("RTA_OIF")
+        if route["type"] != RTN_UNICAST or interface is None or route.get_attr("RTA_VIA"):
+            return None
+        gateway = route.get_attr("RTA_GATEWAY")
+        return Hop(interface, IPv4Address(gateway) if gateway else address)
+
+    def neighbours(self) -> list[tuple[Hop, Entry]]:
+        request = ndmsg()
+        request["family"] = socket.AF_INET
+        return [neighbour_of(message) for message in self._dump(rtnl.RTM_GETNEIGH, request)]
+
+    def solicit(self, hop: Hop, managed: bool) -> None:
+        """Have the kernel resolve this neighbour now and, managed, keep it resolved for good (Linux 5.16).
+
+        Would make a permanent entry an ordinary one: not for those.
+        """
+        request = ndmsg()
+        request["family"], request["ifindex"], request["flags"] = socket.AF_INET, hop.interface, NTF_USE
+        request["attrs"] = [("NDA_DST", str(hop.address)), ("NDA_FLAGS_EXT", NTF_EXT_MANAGED if managed else 0)]
+        self._request(rtnl.RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, request)
+
+    def _dump(self, kind: int, request: Message) -> list[Message]:
+        return self._request(kind, NLM_F_DUMP, request)
+
+    def _request(self, kind: int, flags: int, request: Message) -> list[Message]:
+        self._sequence += 1
+        request["header"].update(
+            type=kind, flags=NLM_F_REQUEST | NLM_F_ACK | flags, sequence_number=self._sequence, pid=0
+        )
+        request.encode()
+        self._socket.send(request.data)
+        answers: list[Message] = []
+        while True:
+            for message in self._parser.parse(self._socket.recv(RECEIVE_SIZE)):
+                if message["header"]["sequence_number"] != self._sequence:
+                    continue  # what is left of a request that failed half-way
+                if message["header"]["type"] in (NLMSG_ERROR, NLMSG_DONE):
+                    _raise_refusal(message)
+                    return answers
+                answers.append(message)
+
+
+class Events:
+    """What rtnetlink announces to `groups` (RTMGRP_*), for a selector. receive_buffer: bytes the kernel keeps."""
+
+    def __init__(self, groups: int, receive_buffer: int) -> None:
+        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+        self._socket = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, receive_buffer)
+        except PermissionError:  # needs CAP_NET_ADMIN of the host; else net.core.rmem_max is the limit
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self._socket.bind((0, groups))
+        self._parser = rtnl.marshal.MarshalRtnl()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def read(self, limit: int) -> list[Message]:
+        """Messages of at most `limit` datagrams that are there. OSError ENOBUFS: some were lost."""
+        messages: list[Message] = []
+        for _ in range(limit):
+            try:
+                messages.extend(self._parser.parse(self._socket.recv(RECEIVE_SIZE)))
+            except BlockingIOError:
+                break
+        return messages
+
+
+def link_of(message: Message) -> Link:
+    flags = message["flags"]
+    return Link(
+        index=message["index"],
+        name=message.get_attr("IFLA_IFNAME"),
+        up=bool(flags & IFF_UP),
+        carrier=bool(flags & IFF_LOWER_UP),
+        master=message.get_attr("IFLA_MASTER"),
+    )
+
+
+def address_of(message: Message) -> Address:
+    # on a point-to-point link IFA_ADDRESS is the far end's; without IFA_LOCAL (IPv6) it is our own
+    own = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+    value = ipaddress.ip_interface(f"{own}/{message['prefixlen']}")
+    return Address(message["index"], value, bool(message["flags"] & IFA_F_SECONDARY))
+
+
+def neighbour_of(message: Message) -> tuple[Hop, Entry]:
+    """Of an IPv4 RTM_NEWNEIGH or RTM_DELNEIGH."""
+    mac = message.get_attr("NDA_LLADDR")
+    state = NeighbourState(message["state"])
+    age = (message.get_attr("NDA_CACHEINFO") or {}).get("ndm_confirmed", 0) / CLOCK_TICKS
+    entry = Entry(
+        mac=bytes.fromhex(mac.replace(":", "")) if mac and state & NeighbourState.VALID else None,
+        state=state,
+        managed=bool((message.get_attr("NDA_FLAGS_EXT") or 0) & NTF_EXT_MANAGED),
+        confirmed=time.monotonic() - age,
+    )
+    return Hop(message["ifindex"], IPv4Address(message.get_attr("NDA_DST"))), entry
+
+
+def _interfaces_of(route: Message) -> set[int]:
+    several = route.get_attr("RTA_MULTIPATH") or []
+    return {route.get_attr("RTA_OIF")} | {path["oif"] for path in several}
+
+
+def _raise_refusal(message: Message) -> None:
+    refusal = message["header"]["error"]
+    if isinstance(refusal, NetlinkError):
+        sentence = refusal.args[1] if len(refusal.args) > 1 and refusal.args[1] else os.strerror(refusal.code)
+        raise OSError(refusal.code, sentence)
+    if refusal is not None:
+        raise refusal
