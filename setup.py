@@ -39,9 +39,14 @@ def extension(name: str, source: str) -> Extension:
     )
 
 
+# Not part of the product: the inline functions of the .pxd files made callable for tests, and the benchmark's driver.
+DEVELOPMENT = {
+    "JUPITER_TEST_PROBE": ("tests.fastpath.probe", "tests/fastpath/probe.pyx"),
+    "JUPITER_BENCH": ("tools.bench.drive", "tools/bench/drive.pyx"),
+}
+
 extensions = [extension("fastpath.engine", "fastpath/engine.pyx")]
-if os.environ.get("JUPITER_TEST_PROBE"):  # tests/fastpath/probe.pyx: the inline functions of the .pxd files, callable from Python
-    extensions.append(extension("tests.fastpath.probe", "tests/fastpath/probe.pyx"))
+extensions += [extension(*where) for variable, where in DEVELOPMENT.items() if os.environ.get(variable)]
 
 setup(
     name="jupiter",

@@ -212,3 +212,15 @@ def run_once(
     """Feed frames (port 0, or (port, frame[, mbuf ol_flags])) and frames from the kernel interface ((port, frame)) to a
     worker that start() did not launch, take turns until all are done, and return what left: (port, frame), or
     (None, frame) for the kernel. `now`: seconds of the test's own clock, never going back."""
+
+class Handles(NamedTuple):
+    """Addresses, for C or Cython that takes turns by itself (tools/bench): `uint32_t take_turn(struct worker *, uint32_t
+    now_ms)`, the worker, the packet pool, and the rings of a ring port."""
+
+    take_turn: int
+    worker: int
+    pool: int
+    rx_ring: int
+    tx_ring: int
+
+def handles(worker: int = 0, port: int = 0) -> Handles: ...

@@ -71,6 +71,7 @@ PortCounters = namedtuple(
 Connection = namedtuple(
     "Connection", "worker protocol client virtual local real flags state idle timeout server")
 WorkerCounters = namedtuple("WorkerCounters", "lcore turns busy_turns packets connections half_open connections_free")
+Handles = namedtuple("Handles", "take_turn worker pool rx_ring tx_ring")
 
 globals().update(MAX_SERVICES=MAX_SERVICES, MAX_SERVERS=MAX_SERVERS, MAX_PORTS=MAX_PORTS, MAX_WRR_SLOTS=MAX_WRR_SLOTS)
 
@@ -698,6 +699,14 @@ cdef bint is_idle(worker *w):
     return not wheel_is_behind(w)
 
 
+cdef uint32_t take_turn(worker *w, uint32_t now) noexcept nogil:
+    return worker_turn(w, now)
+
+
+def handles(uint32_t worker=0, uint32_t port=0):
+    return Handles(<size_t>&take_turn, <size_t>W[worker], <size_t>S.pool, *rings[port])
+
+
 def run_once(frames, worker=0, now=None, kernel=()):
     cdef uint32_t ms = <uint32_t>int((time.monotonic() if now is None else now) * 1000)
     need(S != NULL and not running, "run_once() takes the turns itself: start() must not have been called.")
@@ -706,7 +715,7 @@ def run_once(frames, worker=0, now=None, kernel=()):
         feed(port, frame, flags[0] if flags else 0)
     for port, frame in kernel:
         need(ring_write(S.ports[<uint32_t>port].from_kernel[<uint32_t>worker], frame, len(frame)), "The kernel ring is full.")
-    worker_turn(W[<uint32_t>worker], ms)
+    take_turn(W[<uint32_t>worker], ms)
     while not is_idle(W[<uint32_t>worker]):
-        worker_turn(W[<uint32_t>worker], ms)
+        take_turn(W[<uint32_t>worker], ms)
     return [item for port in range(S.n_ports) if rings[port] is not None for item in drain(port, worker)]
