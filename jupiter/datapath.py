@@ -85,12 +85,15 @@ class Datapath:
 
     # The engine's life
 
-    def open(
-        self, argv: Sequence[str], capacity: int, tcp_established: int, tcp_transitory: int, tcp_closed: int, udp: int
-    ) -> engine.Environment:
-        """Start EAL; capacity in connections, the rest in seconds."""
+    @staticmethod
+    def region_bytes(capacity: int) -> int:
+        """Memory for so many connections, beside EAL's."""
+        return engine.region_bytes(capacity)
+
+    def open(self, argv: Sequence[str], mtu: int, capacity: int, **timeouts: int) -> engine.Environment:
+        """Start EAL. mtu: the largest of all devices; capacity: connections; timeouts: seconds, as engine.Timeouts."""
         with _engine_errors("engine-failed"):
-            return engine.init(argv, capacity, engine.Timeouts(tcp_established, tcp_transitory, tcp_closed, udp))
+            return engine.init(argv, capacity, engine.Timeouts(**timeouts), mtu=mtu)
 
     def add_port(
         self, device: Device, local_addresses: Sequence[IPv4Address], name: str, rx_size: int, tx_size: int
