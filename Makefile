@@ -47,7 +47,7 @@ lint: setup ## ruff, mypy --strict on jupiter/, cython-lint
 	.venv/bin/cython-lint fastpath
 
 bench: build ## cycles per packet, beside what the bare ring costs
-	@$(PYTHON) tools/bench
+	@$(PYTHON) -m tools.bench
 
 clean: ## remove what was built; .venv stays
 	rm -rf build *.egg-info .venv/*.stamp fastpath/*.c fastpath/*.so tests/fastpath/*.c tests/fastpath/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,23 +1,17 @@
 """Fixtures of the system tests: laboratories in which jupiter-service runs as an operator starts it."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tools.lab import ONE_ARM, Laboratory
-
-Service = Callable[..., str]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/system" in item.path.as_posix():
             item.add_marker(pytest.mark.system)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "system: opens network namespaces; needs root")
 
 
 @pytest.fixture(scope="module", params=["auto", "none"], ids=["huge-pages", "normal-pages"])

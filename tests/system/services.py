@@ -42,7 +42,10 @@ class VirtualService:
 
     def connections(self) -> list[int]:
         """Connections ever made to each server."""
-        return [int(self.lab.director.ask("rs/stats", *self.name, self.server(n))["history-conns"]) for n in range(len(self.lab.servers))]
+        return [
+            int(self.lab.director.ask("rs/stats", *self.name, self.server(n))["history-conns"])
+            for n in range(len(self.lab.servers))
+        ]
 
     def sent_to_clients(self) -> int:
         """Bytes."""
@@ -76,21 +79,19 @@ class Download:
         self._sha256 = hashlib.sha256(content).hexdigest()
         limit = f"--limit-rate {megabytes_a_second}M" if megabytes_a_second else ""
         self._before = service.sent_to_clients()
-        self._curl = service.lab.client.start("sh", "-c", f"curl -sS --max-time 100 {limit} {service.url}/file | sha256sum")
+        self._curl = service.lab.client.start(
+            "sh", "-c", f"curl -sS --max-time 100 {limit} {service.url}/file | sha256sum"
+        )
 
     def wait_under_way(self) -> None:
         """Return when a megabyte has come."""
-        wait_until(lambda: self._service.sent_to_clients() - self._before > 1 << 20, "the first megabyte of the download")
+        wait_until(
+            lambda: self._service.sent_to_clients() - self._before > 1 << 20, "the first megabyte of the download"
+        )
 
     @property
     def running(self) -> bool:
         return self._curl.poll() is None
-
-    def server(self) -> int:
-        """Number of the server that it comes from."""
-        dump = self._service.lab.director.ctl("tcp/conn/dump")
-        here = [line for line in dump.splitlines() if "ESTABLISHED" in line.upper() and str(self._service.port) in line]
-        return next(n for n, server in enumerate(self._service.lab.servers) if any(str(server.address) in line for line in here))
 
     def matches(self) -> bool:
         """Wait for its end; True when every byte is the server's."""

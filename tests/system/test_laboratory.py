@@ -1,6 +1,5 @@
 """The laboratory itself: several at a time, and nothing stays behind."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -8,21 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from tools.lab import ROOT, Laboratory, LabError, wait_until
+from tools.lab import ROOT, LabError, Laboratory, wait_until
 
 HOLD = "import time; from tools.lab import Laboratory; lab = Laboratory(); print(lab.pid, flush=True); time.sleep(60)"
 
 
-def pid_namespace(pid: int) -> str:
-    return os.readlink(f"/proc/{pid}/ns/pid")
+def pid_namespace(pid: int) -> Path:
+    return Path(f"/proc/{pid}/ns/pid").readlink()
 
 
-def processes(namespace: str) -> list[int]:
+def processes(namespace: Path) -> list[int]:
     """Pids of all living processes in this PID namespace: a laboratory is one."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            if os.readlink(process / "ns/pid") == namespace:
+            if (process / "ns/pid").readlink() == namespace:
                 found.append(int(process.name))
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # it ended while we looked, or is somebody else's: ours are readable to us
@@ -46,7 +45,9 @@ def test_a_failed_command_names_its_host_and_what_it_printed() -> None:
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_laboratory_whose_owner_is_killed_leaves_nothing(end: signal.Signals) -> None:
     """Servers and namespaces go with the process that opened them, kill -9 included."""
-    with subprocess.Popen([sys.executable, "-c", HOLD], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as owner:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as owner:
         assert owner.stdout
         namespace = pid_namespace(int(owner.stdout.readline()))
         assert len(processes(namespace)) >= 8  # PID 1 and its keeper, two nginx with a worker each, two dnsmasq

@@ -23,7 +23,9 @@ Type commands on its hosts with tools/lab/enter HOST COMMAND, or open a shell wi
     sudo tools/lab/enter director jupiter-ctl rs/list 10.0.1.1:8888 tcp
 Close it with: sudo make lab-down"""
 
-named = click.option("--name", envvar="LAB", default="lab", show_default=True, help="Which laboratory; any number can be open.")
+named = click.option(
+    "--name", envvar="LAB", default="lab", show_default=True, help="Which laboratory; any number can be open."
+)
 
 
 @click.group()

@@ -1,4 +1,7 @@
-"""python -m tools.lab.demo: the mission's walk-through, each step as it happens, and what came of it. Exit code 0 only if all of it held."""
+"""python -m tools.lab.demo: the mission's walk-through, each step as it happens, and what came of it.
+
+The exit code is 0 only if all of it held.
+"""
 
 import re
 import shlex
@@ -18,7 +21,15 @@ DNS = "10.0.1.1:53"
 WEIGHT = 7
 LOADS = ("-n 2000", "-n 6000 -c 50", "-n 12000 -c 50 -k")
 QUERIES = 600
-AB_SHOWS = ("Concurrency", "Complete requests", "Failed requests", "Non-2xx", "Keep-Alive requests", "Requests per second", "Transfer rate")
+AB_SHOWS = (
+    "Concurrency",
+    "Complete requests",
+    "Failed requests",
+    "Non-2xx",
+    "Keep-Alive requests",
+    "Requests per second",
+    "Transfer rate",
+)
 PICTURE = """\
   client 1.1.1.1 ──┐                               ┌── server1 1.1.1.3  nginx :80, DNS :53
                    ├── bridge 1.1.1.0/24 (Linux) ──┤
@@ -34,7 +45,7 @@ class Demo:
     checks: list[tuple[str, bool]] = field(default_factory=list)
 
     def type(self, host: Host, line: str, show: tuple[str, ...] = ()) -> str:
-        """Run an operator's line, showing it and its output (of long ones the lines that start as in `show`); returns the output."""
+        """Run an operator's line; show it and its output (with `show`: lines that start so); returns the output."""
         self.console.print(f"[bold cyan]{host.name}#[/] [bold]{line}[/]", highlight=False)
         output = host.run(*shlex.split(line)).stdout
         for text in output.splitlines():
@@ -61,13 +72,22 @@ def web(demo: Demo) -> list[tuple[str, ...]]:
     demo.type(lab.director, f"jupiter-ctl vs/add {WEB} tcp wrr")
     for server in lab.servers:
         demo.type(lab.director, f"jupiter-ctl rs/add {WEB} tcp {server.address}:80 {WEIGHT}")
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for load in LOADS:
         output = demo.type(lab.client, f"ab -q {load} http://{WEB}/", AB_SHOWS)
-        complete, failed, non_2xx = (int(figure(name, output)) for name in ("Complete requests", "Failed requests", "Non-2xx responses"))
+        complete, failed, non_2xx = (
+            int(figure(name, output)) for name in ("Complete requests", "Failed requests", "Non-2xx responses")
+        )
         demo.check(f"ab {load}: every request succeeded", (complete, failed, non_2xx) == (int(load.split()[1]), 0, 0))
-        rows.append((f"ab {load}", str(complete), str(failed + non_2xx), f"{figure('Requests per second', output):,.0f}",
-                     f"{figure('Transfer rate', output):,.0f} KB/s"))
+        rows.append(
+            (
+                f"ab {load}",
+                str(complete),
+                str(failed + non_2xx),
+                f"{figure('Requests per second', output):,.0f}",
+                f"{figure('Transfer rate', output):,.0f} KB/s",
+            )
+        )
     return rows
 
 
@@ -93,7 +113,15 @@ def shares_hold(counts: list[int]) -> bool:
 def compare(demo: Demo, answers: dict[str, int]) -> Table:
     """What the servers saw beside what the director counted."""
     lab = demo.lab
-    table = Table("server", "requests", "connections (nginx)", "connections (jupiter)", "DNS answers", "DNS flows (jupiter)", title="Who served what")
+    table = Table(
+        "server",
+        "requests",
+        "connections (nginx)",
+        "connections (jupiter)",
+        "DNS answers",
+        "DNS flows (jupiter)",
+        title="Who served what",
+    )
     tcp, udp = [], []
     for server in lab.servers:
         requests, connections = served(server)

@@ -25,11 +25,26 @@ class Host:
         self.name = name
         self.address = address
         self._root = Path(f"/proc/{init}/root")
-        self._enter = ["nsenter", "--target", str(init), "--mount", "--pid", "--", "ip", "netns", "exec", name, "env", f"PATH={PATH}"]
+        self._enter = [
+            "nsenter",
+            "--target",
+            str(init),
+            "--mount",
+            "--pid",
+            "--",
+            "ip",
+            "netns",
+            "exec",
+            name,
+            "env",
+            f"PATH={PATH}",
+        ]
 
     def run(self, *argv: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command here to its end. A non-zero exit code raises LabError unless check is False."""
-        done = subprocess.run([*self._enter, *argv], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(
+            [*self._enter, *argv], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+        )
         if check and done.returncode != 0:
             said = (done.stderr.strip() or done.stdout.strip())[-2000:]
             raise LabError(f"{self.name}# {shlex.join(argv)}: exit code {done.returncode}: {said}")
@@ -37,7 +52,9 @@ class Host:
 
     def start(self, *argv: str) -> subprocess.Popen[str]:
         """Start a command here and leave it running, its output on pipes; it ends with the laboratory at the latest."""
-        return subprocess.Popen([*self._enter, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            [*self._enter, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
 
     def path(self, absolute: str) -> Path:
         """Where a file of the laboratory's private tree lies as seen from outside."""
@@ -45,7 +62,7 @@ class Host:
 
 
 class Server(Host):
-    """nginx on :80 and a DNS server on :53/udp. Both say who answered: "server1" in the page, the server's address in the A record."""
+    """nginx on :80 and a DNS server on :53/udp. Both say who answered: the page by name, the record by address."""
 
     @property
     def home(self) -> str:
@@ -58,8 +75,18 @@ class Server(Host):
         self.run("nginx", "-e", f"{self.home}/error.log", "-c", f"{self.home}/nginx.conf")
 
     def start_dns(self) -> None:
-        self.run("dnsmasq", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file", "--user=root", "--port=53",
-                 "--bind-interfaces", f"--listen-address={self.address}", f"--address=/who.test/{self.address}")
+        self.run(
+            "dnsmasq",
+            "--conf-file=/dev/null",
+            "--no-resolv",
+            "--no-hosts",
+            "--pid-file",
+            "--user=root",
+            "--port=53",
+            "--bind-interfaces",
+            f"--listen-address={self.address}",
+            f"--address=/who.test/{self.address}",
+        )
 
     def offer(self, name: str, content: bytes) -> None:
         """Put a file under http://.../name."""
@@ -85,7 +112,10 @@ class Director(Host):
                 "local-ipv4": device.local_ipv4,
                 "vdev": f"net_af_packet{number},iface={device.interface}",
             }
-        text = "\n".join(f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items()) for name, keys in sections.items())
+        text = "\n".join(
+            f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
+            for name, keys in sections.items()
+        )
         self.path("/etc/jupiter").mkdir(exist_ok=True)
         self.path("/etc/jupiter/jupiter.cfg").write_text(text)
 

@@ -15,7 +15,8 @@ INIT = ROOT / "tools/lab/init"
 class Laboratory:
     """A context manager. Whoever dies, how ever it dies, nothing stays behind: see tools/lab/init.
 
-    The servers run; the director is configured and waits for `jupiter-service --daemon`. Any number can be open at a time.
+    The servers run; the director is configured and waits for `jupiter-service --daemon`.
+    Any number can be open at a time.
     """
 
     def __init__(self, topology: Topology = ONE_ARM, *, keeper: tuple[str, ...] = ("cat",)) -> None:
@@ -23,7 +24,10 @@ class Laboratory:
         self.topology = topology
         self._init = subprocess.Popen(
             ["unshare", "--pid", "--fork", "--kill-child", "--mount", str(INIT), *keeper],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
             start_new_session=True,  # the terminal's Ctrl-C is for us, who then close in order
         )
         try:
@@ -33,42 +37,52 @@ class Laboratory:
             raise
 
     def _build(self) -> None:
-        assert self._init.stdout and self._init.stderr
+        assert self._init.stdout
+        assert self._init.stderr
         ready = self._init.stdout.readline()
         if not ready:
-            raise LabError(f"the laboratory does not open; it needs root, namespaces, tmpfs and overlayfs: {self._init.stderr.read().strip()}")
+            why = self._init.stderr.read().strip()
+            raise LabError(f"the laboratory does not open; it needs root, namespaces, tmpfs and overlayfs: {why}")
         self.pid = int(ready)
         self._sh("\n".join(self.topology.commands()))
         self.client = Host(self.pid, "client")
         self.director = Director(self.pid, "director")
         self.director.configure(self.topology)
-        self.servers = [Server(self.pid, f"server{n}", address) for n, address in enumerate(self.topology.server_addresses, 1)]
+        self.servers = [
+            Server(self.pid, f"server{n}", address) for n, address in enumerate(self.topology.server_addresses, 1)
+        ]
         for server in self.servers:
             server.start_http()
             server.start_dns()
 
     def _sh(self, script: str) -> None:
-        done = subprocess.run(["nsenter", "--target", str(self.pid), "--mount", "--pid", "--", "sh", "-eux"],
-                              input=script, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            ["nsenter", "--target", str(self.pid), "--mount", "--pid", "--", "sh", "-eux"],
+            input=script,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
         if done.returncode != 0:
             raise LabError(f"building the laboratory's network failed:\n{done.stderr[-1000:]}")
 
     def close(self) -> None:
         """End every process of the laboratory, daemons in order; with the last one its namespaces go."""
-        assert self._init.stdin and self._init.stdout and self._init.stderr
-        self._init.stdin.close()
+        for pipe in (self._init.stdin, self._init.stdout, self._init.stderr):
+            assert pipe
+            pipe.close()  # PID 1 ends when its stdin does
         try:
             self._init.wait(timeout=15)
         except subprocess.TimeoutExpired:
             self._init.kill()  # unshare --kill-child takes PID 1 along, and that takes the rest
             self._init.wait()
-        self._init.stdout.close()
-        self._init.stderr.close()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 VIP = "10.0.1.1"
+NO_IPV6 = "net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1"  # its chatter disturbs counters
 LOCAL_ADDRESSES = "10.0.2.1/32, 10.0.2.2/32, 10.0.2.3/32, 10.0.2.4/32"
 
 
 @dataclass(frozen=True)
 class Cable:
-    """A veth from a host's interface to a bridge. address: IPv4 with prefix length; None where DPDK takes the interface."""
+    """A veth from a host's interface to a bridge. address: with prefix length; None where DPDK takes the interface."""
 
     host: str
     interface: str
@@ -19,12 +20,12 @@ class Cable:
 
 @dataclass(frozen=True)
 class Device:
-    """A [DEVICE<n>] section of jupiter.cfg: its kernel interface, its address, the netdev under it, its local addresses."""
+    """A [DEVICE<n>] section of jupiter.cfg: kernel interface, its address, the netdev under it, local addresses."""
 
     name: str
     ipv4: str
     interface: str
-    local_ipv4: str
+    local_ipv4: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Topology:
         """The shell lines that build it, in a mount namespace whose /run is empty."""
         for host in ["switch", *self.hosts()]:
             yield f"ip netns add {host}"
-            yield f"ip netns exec {host} sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1"
+            yield f"ip netns exec {host} sysctl -qw {NO_IPV6}"
             yield f"ip -n {host} link set lo up"
         for bridge in sorted({cable.bridge for cable in self.cables}):
             yield f"ip -n switch link add {bridge} up type bridge"
@@ -62,7 +63,8 @@ def _plug(cable: Cable) -> Iterator[str]:
     outlet = f"{cable.host}-{cable.interface}"
     yield f"ip link add {cable.interface} netns {cable.host} type veth peer name {outlet} netns switch"
     yield f"ip -n switch link set {outlet} up master {cable.bridge}"
-    # A veth hands its peer frames whose checksum nobody has computed yet; a kernel peer knows that, DPDK does not. Turns TSO off too.
+    # A veth hands its peer frames whose checksum nobody has computed yet: a kernel peer knows, DPDK does not.
+    # Turns TSO off too.
     yield f"ip netns exec {cable.host} ethtool -K {cable.interface} tx off >/dev/null"
     if cable.address:
         yield f"ip -n {cable.host} address add {cable.address} dev {cable.interface}"
@@ -100,7 +102,7 @@ TWO_ARM = Topology(
         Route("server2", "10.0.2.0/24", "2.2.2.2"),
     ),
     devices=(
-        Device("jupiter0", "1.1.1.2", "eth1", "10.0.3.1/32"),
+        Device("jupiter0", "1.1.1.2", "eth1"),
         Device("jupiter1", "2.2.2.2", "eth2", LOCAL_ADDRESSES),
     ),
     server_addresses=("2.2.2.3", "2.2.2.4"),

@@ -1,0 +1,146 @@
+"""jupiter-service as an operator starts, stops and misuses it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.system.services import VirtualService, answers
+from tools.lab import ONE_ARM, Laboratory, wait_until
+
+HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+
+
+@pytest.fixture(scope="module")
+def idle() -> Iterator[Laboratory]:
+    """A laboratory whose director is configured and not started."""
+    with Laboratory() as lab:
+        yield lab
+
+
+@pytest.fixture
+def director(idle: Laboratory) -> Iterator[Laboratory]:
+    """The same with the service started for one test."""
+    idle.director.run("jupiter-service", "--daemon")
+    yield idle
+    if services(idle):
+        idle.director.run("jupiter-ctl", "stop")
+        wait_until(lambda: not services(idle), "jupiter-service to end")
+
+
+def services(lab: Laboratory) -> list[int]:
+    """Pids, as the laboratory numbers them, of the services that run in it."""
+    found = lab.director.run("pgrep", "-f", "bin/jupiter-service", check=False).stdout
+    return [int(pid) for pid in found.split()]
+
+
+def traces(lab: Laboratory) -> dict[str, str]:
+    """What a running service has on its host."""
+    return {
+        "kernel interface": lab.director.run("ip", "-brief", "link", "show", "type", "tun").stdout,
+        "nft rules": lab.director.run("nft", "list", "ruleset").stdout,
+        "socket, pid file": " ".join(p.name for p in lab.director.path("/run").glob("jupiter.*")),
+    }
+
+
+@pytest.mark.parametrize("end", ["jupiter-ctl stop", "kill -TERM", "kill -INT"])
+def test_the_service_ends_cleanly_and_leaves_nothing(idle: Laboratory, end: str) -> None:
+    """TAP, nft table, socket and pid file are there while it runs and gone at its end, reserved huge pages too."""
+    pages, before = HUGE_PAGES.read_text(), traces(idle)
+    idle.director.run("jupiter-service", "--daemon")
+    assert all(traces(idle).values()), traces(idle)
+    pid = idle.director.path("/run/jupiter.pid").read_text().split()[0]
+    idle.director.run(*end.split(), *([pid] if end.startswith("kill") else []))
+    wait_until(lambda: not services(idle), f"jupiter-service to end after {end}")
+    assert traces(idle) == before == {"kernel interface": "", "nft rules": "", "socket, pid file": ""}
+    assert HUGE_PAGES.read_text() == pages
+
+
+def test_it_starts_again_and_again(idle: Laboratory) -> None:
+    """A second start after a stop serves as the first did."""
+    for _ in range(2):
+        idle.director.run("jupiter-service", "--daemon")
+        service = VirtualService(idle, 8888).add()
+        assert answers(service, 4) == {"server1", "server2"}
+        idle.director.run("jupiter-ctl", "stop")
+        wait_until(lambda: not services(idle), "jupiter-service to end")
+
+
+def test_it_starts_after_having_been_killed(idle: Laboratory) -> None:
+    """What kill -9 left behind (socket, pid file, nft table) does not keep the next one from starting."""
+    idle.director.run("jupiter-service", "--daemon")
+    pid = idle.director.path("/run/jupiter.pid").read_text().split()[0]
+    idle.director.run("kill", "-KILL", pid)
+    wait_until(lambda: not services(idle), "the killed service to be gone")
+    idle.director.run("jupiter-service", "--daemon")
+    assert answers(VirtualService(idle, 8888).add(), 4) == {"server1", "server2"}
+    idle.director.run("jupiter-ctl", "stop")
+    wait_until(lambda: not services(idle), "jupiter-service to end")
+
+
+def test_a_second_instance_is_refused(director: Laboratory) -> None:
+    """The second one says so and exits non-zero; the first does not notice."""
+    second = director.director.run("jupiter-service", "--daemon", check=False)
+    assert second.returncode != 0
+    assert "jupiter-service is running." in second.stdout + second.stderr
+    assert director.director.ctl("version")
+
+
+@pytest.mark.parametrize("option", ["--check", "--daemon"])
+def test_a_wrong_configuration_exits_2_naming_every_value(idle: Laboratory, option: str) -> None:
+    """File, section, key, value and what was expected, all wrong values at once, no traceback."""
+    idle.director.path("/run/bad.cfg").write_text(
+        "[DPDK]\nargv = -l 0,1\n"
+        "[DEVICE0]\nname = jupiter0\nipv4 = 1.1.1.300\nnetmask = 255.255.255.0\nmtu = 12\n"
+        "vdev = net_af_packet0,iface=eth1\n"
+    )
+    refused = idle.director.run("jupiter-service", "--conf=/run/bad.cfg", option, check=False)
+    said = refused.stdout + refused.stderr
+    assert refused.returncode == 2
+    assert "Traceback" not in said
+    for word in ("/run/bad.cfg", "DEVICE0", "ipv4", "1.1.1.300", "mtu", "12"):
+        assert word in said
+
+
+def test_a_start_that_fails_says_why_and_leaves_nothing(idle: Laboratory) -> None:
+    """A port that does not exist: --daemon exits non-zero with the reason, and nothing stays behind."""
+    before = traces(idle)
+    config = idle.director.path("/etc/jupiter/jupiter.cfg").read_text().replace("iface=eth1", "iface=eth7")
+    idle.director.path("/run/eth7.cfg").write_text(config)
+    refused = idle.director.run("jupiter-service", "--conf=/run/eth7.cfg", "--daemon", check=False)
+    assert refused.returncode not in (0, 2)
+    assert "eth7" in refused.stdout + refused.stderr
+    assert "Traceback" not in refused.stdout + refused.stderr
+    assert (services(idle), traces(idle)) == ([], before)
+
+
+def test_a_single_lcore_is_refused_saying_so(idle: Laboratory) -> None:
+    """At least one worker lcore is needed, and the message says so."""
+    with_one = (
+        idle.director.path("/etc/jupiter/jupiter.cfg").read_text().replace(" -l 0,1", " -l 0").replace("0@0,1@0", "0@0")
+    )
+    idle.director.path("/run/one.cfg").write_text(with_one)
+    refused = idle.director.run("jupiter-service", "--conf=/run/one.cfg", "--check", check=False)
+    assert refused.returncode == 2
+    assert "worker" in refused.stdout + refused.stderr
+
+
+def test_jupiter_ctl_without_a_service_names_the_socket(idle: Laboratory) -> None:
+    """One clear line with the socket's path, non-zero exit."""
+    refused = idle.director.run("jupiter-ctl", "vs/list", check=False)
+    assert refused.returncode != 0
+    assert "jupiter.sock" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_configuration_without_huge_pages_touches_none(idle: Laboratory) -> None:
+    """hugepages = none: the service runs, and the number of reserved pages stays."""
+    pages = HUGE_PAGES.read_text()
+    idle.director.configure(ONE_ARM, {"hugepages": "none"})
+    try:
+        idle.director.run("jupiter-service", "--daemon")
+        assert HUGE_PAGES.read_text() == pages
+        idle.director.run("jupiter-ctl", "stop")
+        wait_until(lambda: not services(idle), "jupiter-service to end")
+    finally:
+        idle.director.configure(ONE_ARM)
