@@ -32,12 +32,17 @@ class Sysfs:
         return link.resolve().name if link.exists() else None
 
     def netdevs_of(self, address: str) -> list[str]:
-        """Kernel interfaces of this card; none when DPDK has it."""
-        directory = self.devices / address / "net"
-        return sorted(entry.name for entry in directory.iterdir()) if directory.is_dir() else []
+        """Kernel interfaces of this card; none when DPDK has it. A virtio card has them below its virtio device."""
+        card = self.devices / address
+        return sorted(entry.name for pattern in ("net/*", "virtio*/net/*") for entry in card.glob(pattern))
+
+    def identifier(self, address: str) -> str:
+        """vendor:device, four hexadecimal digits each."""
+        card = self.devices / address
+        return ":".join((card / part).read_text().strip().removeprefix("0x") for part in ("vendor", "device"))
 
     def network_cards(self) -> list[str]:
-        cards = (device for device in self.devices.iterdir() if self._class_of(device) == CLASS_NETWORK)
+        cards = (device for device in self.devices.glob("*") if self._class_of(device) == CLASS_NETWORK)
         return sorted(device.name for device in cards)
 
     def write(self, path: Path, text: str) -> None:
@@ -90,9 +95,7 @@ def bind(address: str, driver: str, sysfs: Sysfs = HOST) -> Binding:
     JupiterError: pci-device-not-found, pci-driver-missing, pci-device-busy (the host itself is reached through it),
     pci-bind-failed (the kernel refuses; the card goes back to where it was).
     """
-    address = normalise(address)
-    if not (sysfs.devices / address).exists():
-        raise JupiterError("pci-device-not-found", f"Cannot find PCI device {address}.")
+    address = _existing(address, sysfs)
     if not (sysfs.drivers / driver).is_dir():
         raise JupiterError("pci-driver-missing", f"Cannot bind {address} to {driver}: that driver is not loaded.")
     before = sysfs.driver_of(address)
@@ -105,6 +108,25 @@ def bind(address: str, driver: str, sysfs: Sysfs = HOST) -> Binding:
                 _move(address, before, sysfs)
             raise
     return Binding(address, driver, before, sysfs)
+
+
+def unbind(address: str, sysfs: Sysfs = HOST) -> str | None:
+    """Give the card back to the kernel; the driver that knows it and took it, None if there is none.
+
+    JupiterError: pci-device-not-found, pci-device-busy, pci-bind-failed.
+    """
+    address = _existing(address, sysfs)
+    _refuse_if_busy(address, sysfs)
+    _move(address, None, sysfs)
+    sysfs.write(sysfs.probe, address)
+    return sysfs.driver_of(address)
+
+
+def _existing(address: str, sysfs: Sysfs) -> str:
+    address = normalise(address)
+    if not (sysfs.devices / address).exists():
+        raise JupiterError("pci-device-not-found", f"Cannot find PCI device {address}.")
+    return address
 
 
 def _refuse_if_busy(address: str, sysfs: Sysfs) -> None:

@@ -51,7 +51,7 @@ class Namespace:
             Path("/proc/sys/net", key).write_text(str(value))
 
     def connect(self, name: str, other: "Namespace", other_name: str) -> None:
-        """A veth pair between two namespaces, both ends up, that finishes checksums instead of leaving them to a NIC."""
+        """A veth pair between two namespaces, both ends up, that finishes checksums, not leaving them to a NIC."""
         self.run(f"ip link add name {name} type veth peer name {other_name} netns /proc/{os.getpid()}/fd/{other.fd}")
         for namespace, end in ((self, name), (other, other_name)):
             namespace.run(f"ethtool -K {end} tx off", f"ip link set dev {end} up")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jupiter.errors import JupiterError
-from jupiter.host.pci import available_driver, bind, normalise
+from jupiter.host.pci import available_driver, bind, normalise, unbind
 
 from .fake_sysfs import DISK_CLASS, FakeSysfs
 from .namespace import Namespace
@@ -158,6 +158,34 @@ def test_idle_interface_is_taken(
     director.connect("eth7", network, "far7")
     director.run(*commands)
     assert bind(CARD, "vfio-pci", sysfs).before == "ixgbe"
+
+
+def test_unbind_gives_the_card_to_whoever_knows_it(director: Namespace, sysfs: FakeSysfs) -> None:
+    """A card that DPDK had goes to the kernel driver that knows it; one that nobody knows stays without."""
+    sysfs.add_card("0000:02:00.0", "vfio-pci")
+    bind(CARD, "vfio-pci", sysfs)
+    assert unbind("01:00.2", sysfs) == "ixgbe"
+    assert unbind("02:00.0", sysfs) is None
+
+
+def test_unbind_refuses_a_card_in_use(director: Namespace, network: Namespace, sysfs: FakeSysfs) -> None:
+    """Unbinding cuts the operator off as surely as binding does."""
+    director.connect("eth7", network, "far7")
+    director.run("ip addr add 10.9.9.2/24 dev eth7")
+    with pytest.raises(JupiterError, match="eth7 is up with") as error:
+        unbind(CARD, sysfs)
+    assert error.value.code == "pci-device-busy"
+    assert sysfs.writes == []
+
+
+def test_virtio_card_in_use_is_refused(director: Namespace, network: Namespace, sysfs: FakeSysfs) -> None:
+    """A virtio card's interface is found where the kernel has it: below the virtio device, not the card."""
+    sysfs.add_card("0000:00:03.0", "ixgbe")
+    (sysfs.devices / "0000:00:03.0/virtio1/net/eth7").mkdir(parents=True)
+    director.connect("eth7", network, "far7")
+    director.run("ip addr add 10.9.9.2/24 dev eth7")
+    with pytest.raises(JupiterError, match="eth7 is up with"):
+        bind("00:03.0", "vfio-pci", sysfs)
 
 
 def test_network_cards_only(sysfs: FakeSysfs) -> None:
