@@ -20,7 +20,8 @@ def test_requests_cross_from_port_to_port(two_arm: Laboratory) -> None:
     """B1, two-arm: every request succeeds, spread by weight, in by one device and out by the other."""
     service = VirtualService(two_arm, 8888).add("wrr", weights=(2, 1))
     assert ab(service, "-n600", "-c10") == (600, 0)
-    assert service.connections() == pytest.approx([400, 200], abs=1)
+    first, second = service.connections()
+    assert first - 2 * second == pytest.approx(0, abs=2)
     inside = {device["dev"]: device["TX-packets"] for device in two_arm.director.ask("netdev/stats")}
     assert min(inside["jupiter0"], inside["jupiter1"]) > 600
 

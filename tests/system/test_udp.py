@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.services import VIP, VirtualService
-from tools.lab import Laboratory
+from tools.lab import Laboratory, dns_queries
 
 PEER = str(Path(__file__).with_name("udp_peer.py"))
 
@@ -26,7 +26,7 @@ def burst_servers(lab: Laboratory) -> int:
 def test_dns_queries_are_answered_and_spread(lab: Laboratory) -> None:
     """B24: 300 queries, each from a port of its own, are all answered, half by each server; the counters agree."""
     service = VirtualService(lab, 53, "udp", rport=53).add("rr")
-    lab.client.path("/run/queries").write_text("who.test\n" * 300)
+    lab.client.path("/run/queries").write_text(dns_queries(300))
     answers = Counter(lab.client.run("dig", f"@{VIP}", "+short", "+tries=1", "-f", "/run/queries").stdout.split())
     assert answers == {"1.1.1.3": 150, "1.1.1.4": 150}
     assert service.connections() == [150, 150]

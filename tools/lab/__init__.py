@@ -1,7 +1,7 @@
 """A laboratory of network namespaces: a client, the director, two servers, and the Linux bridges that join them."""
 
-from tools.lab.host import ROOT, Host, LabError
+from tools.lab.host import ROOT, Host, LabError, dns_queries
 from tools.lab.laboratory import Laboratory, wait_until
 from tools.lab.topology import ONE_ARM, TWO_ARM, Topology
 
-__all__ = ["ONE_ARM", "ROOT", "TWO_ARM", "Host", "LabError", "Laboratory", "Topology", "wait_until"]
+__all__ = ["ONE_ARM", "ROOT", "TWO_ARM", "Host", "LabError", "Laboratory", "Topology", "dns_queries", "wait_until"]

@@ -92,10 +92,14 @@ class Server(Host):
         """Put a file under http://.../name."""
         self.path(f"{self.home}/html/{name}").write_bytes(content)
 
-    def requests(self) -> list[tuple[int, int]]:
-        """(connection, HTTP status) of every request that nginx has answered so far."""
-        lines = self.path(f"{self.home}/access.log").read_text().splitlines()
-        return [(int(connection), int(status)) for connection, status in (line.split() for line in lines)]
+    def requests(self) -> int:
+        """HTTP requests in nginx's log."""
+        return len(self.path(f"{self.home}/access.log").read_text().splitlines())
+
+    def accepted(self) -> int:
+        """TCP connections that this host's kernel has accepted; nginx's log lacks those on which no request came."""
+        names, values = (line.split() for line in self.run("grep", "^Tcp:", "/proc/net/snmp").stdout.splitlines())
+        return int(values[names.index("PassiveOpens")])
 
 
 class Director(Host):
@@ -128,6 +132,11 @@ class Director(Host):
         return json.loads(self.ctl(*argv, "--json"))
 
 
+def dns_queries(count: int) -> str:
+    """A batch file for dig. A port for each query: random ones repeat, and a repeated port rides its old connection."""
+    return "".join(f"-b 0.0.0.0#{20000 + number} who.test\n" for number in range(count))
+
+
 def eal_cores() -> str:
     """EAL arguments for one main and one worker lcore on the processors that we may use, be it a single one."""
     first, *others = sorted(os.sched_getaffinity(0))
@@ -141,7 +150,7 @@ pid {home}/nginx.pid;
 error_log {home}/error.log;
 events {{ worker_connections 4096; }}
 http {{
-    log_format brief '$connection $status';
+    log_format brief '$status $request';
     access_log {home}/access.log brief;
     keepalive_requests 1000000;
     sendfile on;
