@@ -76,6 +76,7 @@ class Mirror:
 
         self._stale: set[IPv4Address] = set()  # to look up
         self._unasked: set[Hop] = set()  # to solicit
+        self._refused: dict[IPv4Address, OSError] = {}  # since the last refresh
         self._working: asyncio.Handle | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._events: Events | None = None
@@ -144,15 +145,14 @@ class Mirror:
     def _read(self, events: Events) -> None:
         try:
             messages = events.read(DATAGRAMS)
-        except (
-            OSError
-        ) as loss:  # ENOBUFS; a congested socket goes on losing in silence until it is drained: take another
+        except OSError as loss:
             self._start_over(loss)
         else:
             for message in messages:
                 self._take(message)
 
     def _start_over(self, reason: OSError) -> None:
+        """ENOBUFS: a congested socket goes on losing in silence until it is drained, so take another."""
         _log.warning("lost announcements of the kernel (%s): reading routes and neighbours again", reason.strerror)
         self._unsubscribe()
         self._later("subscribe", RESYNC_SECONDS, self._subscribe_again)
@@ -178,7 +178,9 @@ class Mirror:
 
     def _neighbour(self, hop: Hop, entry: Entry | None) -> None:
         before = self._neighbours.pop(hop, None)
-        if entry is not None:
+        if entry is None:
+            self._asked.discard(hop)
+        else:
             self._neighbours[hop] = entry
         for address in self._watched.users(hop):
             self._tell(address)
@@ -242,8 +244,8 @@ class Mirror:
         try:
             self._kernel.solicit(hop, managed=True)
             self._asked.add(hop)
-        except OSError as refusal:  # e.g. more neighbours than net.ipv4.neigh.default.gc_thresh3; _refresh() asks again
-            _log.warning("cannot resolve %s: %s", hop.address, refusal.strerror)
+        except OSError as refusal:
+            self._refused[hop.address] = refusal
 
     def _let_go_unless_used(self, hop: Hop | None) -> None:
         if hop in self._asked and hop not in self._watched.hops():
@@ -252,7 +254,7 @@ class Mirror:
     def _let_go(self, hop: Hop) -> None:
         self._asked.discard(hop)
         entry = self._neighbours.get(hop)
-        if entry is not None and entry.managed:
+        if entry is None or not entry.state & NeighbourState.STATIC:
             try:
                 self._kernel.solicit(hop, managed=False)
             except OSError as refusal:
@@ -260,8 +262,21 @@ class Mirror:
 
     def _refresh(self) -> None:
         """What the kernel does not keep fresh by itself: all before Linux 5.16, else those it refused or forgot."""
+        self._report_refusals()
         self._ask_soon(self._watched.hops())
         self._later("refresh", REFRESH_SECONDS, self._refresh)
+
+    def _report_refusals(self) -> None:
+        """One line for all of them: a neighbour table that is full refuses by the thousand."""
+        if self._refused:
+            address, refusal = self._refused.popitem()
+            _log.warning(
+                "the kernel takes no entry for %s and %d other neighbours: %s (net.ipv4.neigh.default.gc_thresh3?)",
+                address,
+                len(self._refused),
+                refusal.strerror,
+            )
+            self._refused.clear()
 
     def _later(self, name: str, seconds: float, call: Callable[[], None]) -> None:
         if (former := self._timers.get(name)) is not None:
@@ -291,7 +306,7 @@ class Mirror:
         primary: dict[int, IPv4Interface] = {}
         for address in self._kernel.addresses():
             port = self._port(address.interface)
-            if port is not None and isinstance(address.value, IPv4Interface) and not address.secondary:
+            if port is not None and isinstance(address.value, IPv4Interface):
                 primary.setdefault(port, address.value)
         for port, told in self._told_address.items():
             if primary.get(port) != told:

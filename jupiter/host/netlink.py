@@ -31,8 +31,7 @@ from pyroute2.netlink import (
     SOL_NETLINK,
     rtnl,
 )
-from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_SECONDARY, ifaddrmsg
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from pyroute2.netlink.rtnl.ifinfmsg import IFF_LOWER_UP, IFF_UP, ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import NTF_USE, ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
@@ -91,11 +90,8 @@ class Entry(NamedTuple):
 
 
 class Address(NamedTuple):
-    """An address of an interface; secondary: it shares its subnet with an earlier one."""
-
     interface: int
     value: IPv4Interface | IPv6Interface
-    secondary: bool
 
 
 class Netlink:
@@ -140,7 +136,7 @@ class Netlink:
         self._request(rtnl.RTM_NEWLINK, 0, request)
 
     def addresses(self) -> list[Address]:
-        """All addresses, IPv4 and IPv6, in the kernel's order."""
+        """All addresses, IPv4 and IPv6; of an interface the primary one first."""
         return [address_of(message) for message in self._dump(rtnl.RTM_GETADDR, ifaddrmsg())]
 
     def add_address(self, index: int, address: IPv4Interface) -> None:
@@ -269,8 +265,7 @@ def link_of(message: Message) -> Link:
 def address_of(message: Message) -> Address:
     # on a point-to-point link IFA_ADDRESS is the far end's; without IFA_LOCAL (IPv6) it is our own
     own = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-    value = ipaddress.ip_interface(f"{own}/{message['prefixlen']}")
-    return Address(message["index"], value, bool(message["flags"] & IFA_F_SECONDARY))
+    return Address(message["index"], ipaddress.ip_interface(f"{own}/{message['prefixlen']}"))
 
 
 def neighbour_of(message: Message) -> tuple[Hop, Entry]:
@@ -293,9 +288,8 @@ def _interfaces_of(route: Message) -> set[int]:
 
 
 def _raise_refusal(message: Message) -> None:
+    """Of an acknowledgement that is none: the kernel's sentence where it has one, else errno's."""
     refusal = message["header"]["error"]
-    if isinstance(refusal, NetlinkError):
-        sentence = refusal.args[1] if len(refusal.args) > 1 and refusal.args[1] else os.strerror(refusal.code)
-        raise OSError(refusal.code, sentence)
     if refusal is not None:
-        raise refusal
+        code, sentence = refusal.args[:2]
+        raise OSError(code, sentence or os.strerror(code))

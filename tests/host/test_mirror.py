@@ -1,6 +1,7 @@
 """The mirror of routes and neighbours, against the kernel itself: a director on a wire with the hosts of a network."""
 
 import asyncio
+import errno
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from ipaddress import IPv4Address, IPv4Interface
@@ -9,6 +10,7 @@ import pytest
 
 from jupiter.host import mirror as mirror_module
 from jupiter.host.mirror import Mirror
+from jupiter.host.netlink import Hop, Netlink
 
 from .namespace import Namespace
 from .waiting import until_async
@@ -231,6 +233,7 @@ def test_an_interface_of_the_host_is_no_way(bench: Bench) -> None:
         await heard.hears(IPv4Address("1.1.1.2"), 0, None)
         bench.director.run("ping -c 1 10.9.9.1")
         assert mirror.neighbours() == []
+        assert "managed" not in bench.director.run("ip neigh"), "the host's own neighbours are no business of ours"
 
     bench.mirror(scenario)
 
@@ -316,8 +319,21 @@ def test_stop_leaves_nothing_managed(bench: Bench) -> None:
     assert "managed" not in bench.director.run("ip neigh")
 
 
-def test_neighbour_that_an_operator_deletes_or_pins(bench: Bench) -> None:
+def test_stop_before_the_kernel_has_announced_anything(bench: Bench) -> None:
+    """A neighbour that was made managed a moment ago is let go too."""
+
+    async def scenario(mirror: Mirror, heard: Recorder) -> None:
+        mirror.watch(SERVER)
+        await asyncio.sleep(0)  # one turn of the loop: asked for, its announcement not read yet
+        assert "managed" in bench.neighbour(SERVER)
+
+    bench.mirror(scenario)
+    assert "managed" not in bench.neighbour(SERVER)
+
+
+def test_neighbour_that_an_operator_deletes_or_pins(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """`ip neigh flush` is repaired at once; a permanent entry is used as it is and stays permanent."""
+    monkeypatch.setattr(mirror_module, "REFRESH_SECONDS", 3600)
     bench.director.run(f"ip neigh add {SECOND} lladdr {NEW_MAC.hex(':')} nud permanent dev jupiter0")
 
     async def scenario(mirror: Mirror, heard: Recorder) -> None:
@@ -337,6 +353,7 @@ def test_kernel_without_managed_neighbours(bench: Bench, monkeypatch: pytest.Mon
     """Before Linux 5.16 the neighbours are asked for again at intervals: a change of MAC is followed all the same."""
     monkeypatch.setattr("jupiter.host.netlink.NTF_EXT_MANAGED", 0)
     monkeypatch.setattr(mirror_module, "REFRESH_SECONDS", 0.1)
+    bench.network.set("ipv4/conf/lan0/arp_notify", 0)
 
     async def scenario(mirror: Mirror, heard: Recorder) -> None:
         mirror.watch(SERVER)
@@ -344,6 +361,28 @@ def test_kernel_without_managed_neighbours(bench: Bench, monkeypatch: pytest.Mon
         assert "managed" not in bench.neighbour(SERVER)
         bench.network.run(f"ip link set dev lan0 address {NEW_MAC.hex(':')}")
         await heard.hears(SERVER, 0, NEW_MAC)
+
+    bench.mirror(scenario)
+
+
+def test_neighbours_that_the_kernel_refuses(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A neighbour that the kernel has no room for is reported, all of them in a line, and asked for until it has."""
+    monkeypatch.setattr(mirror_module, "REFRESH_SECONDS", 0.1)
+    solicit = Netlink.solicit
+
+    def table_full(self: Netlink, hop: Hop, managed: bool) -> None:
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    async def scenario(mirror: Mirror, heard: Recorder) -> None:
+        monkeypatch.setattr(Netlink, "solicit", table_full)
+        mirror.watch(SERVER)
+        mirror.watch(SECOND)
+        assert await until_async(lambda: "1 other neighbours: No buffer space available" in caplog.text)
+        monkeypatch.setattr(Netlink, "solicit", solicit)
+        await heard.hears(SERVER, 0, LAN_MAC)
+        await heard.hears(SECOND, 0, LAN_MAC)
 
     bench.mirror(scenario)
 
