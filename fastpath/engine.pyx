@@ -461,7 +461,7 @@ def publish(services, removed=()):
         for s in services:
             blocks[built] = build_block(s)
             built += 1
-        if keys_of(after) != keys_of(services_now):
+        if removed or any([key_of(s) != key_of(services_now.get(s.id)) for s in services]):
             fresh = build_map(after, local_now)
     except BaseException:
         for i in range(built):
@@ -477,8 +477,9 @@ def publish(services, removed=()):
     services_now.update(after)
 
 
-cdef keys_of(services):
-    return {(s.id, s.address, s.port, s.protocol) for s in services.values()}
+cdef key_of(s):
+    """What the map knows of a service."""
+    return s and (s.address, s.port, s.protocol)
 
 
 cdef servers_of(services, ids):

@@ -9,7 +9,8 @@ import click
 
 from jupiter import VERSION, commands, render
 from jupiter.commands import Answer, Command
-from jupiter.control.client import DEFAULT_SOCKET, Client
+from jupiter.control import DEFAULT_SOCKET
+from jupiter.control.client import Client
 from jupiter.errors import JupiterError
 
 _SOCKET = click.Option(["--unixsock"], metavar="PATH", help=f"Socket of the service (default {DEFAULT_SOCKET}).")

@@ -13,7 +13,7 @@ import click
 
 from jupiter import VERSION, config, daemon, eal
 from jupiter.config import Settings
-from jupiter.control.client import DEFAULT_SOCKET
+from jupiter.control import DEFAULT_SOCKET
 from jupiter.control.server import ControlServer
 from jupiter.errors import JupiterError
 from jupiter.host import hugepages, ingress, pci, tap

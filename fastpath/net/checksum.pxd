@@ -10,17 +10,20 @@ from fastpath.net.frame cimport load16
 
 
 cdef inline uint16_t fold(uint64_t sum) noexcept nogil:
-    """One's complement sum in 16 bits of a sum of 16- or 32-bit words; not 0 unless every word was."""
-    sum = (sum & 0xFFFFFFFFU) + (sum >> 32)
-    sum = (sum & 0xFFFF) + (sum >> 16)
-    sum = (sum & 0xFFFF) + (sum >> 16)
-    sum = (sum & 0xFFFF) + (sum >> 16)
-    return <uint16_t>sum
+    """One's complement sum of a value's four 16-bit words; 0 only for 0.
+
+    Adding a value to itself with its halves swapped leaves their end-around sum in the upper half.
+    """
+    cdef uint32_t half = <uint32_t>((sum + (sum << 32 | sum >> 32)) >> 32)
+    return <uint16_t>((half + (half << 16 | half >> 16)) >> 16)
 
 
 cdef inline uint64_t difference(uint64_t old, uint64_t new) noexcept nogil:
-    """~m + m' of RFC 1624 for two sums of 16- or 32-bit words: what replacing one by the other adds."""
-    return <uint64_t>(<uint16_t>~fold(old)) + fold(new)
+    """~m + m' of RFC 1624 for two 32-bit words at once: what replacing `old` by `new` adds, to be folded by update().
+
+    0xffffffff is zero in one's complement of 16 bits: taking old's words from it is their complement.
+    """
+    return (new & 0xFFFFFFFFU) + (new >> 32) + 2 * <uint64_t>0xFFFFFFFFU - (old & 0xFFFFFFFFU) - (old >> 32)
 
 
 cdef inline uint16_t update(uint16_t checksum, uint64_t delta) noexcept nogil:

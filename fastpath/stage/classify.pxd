@@ -92,11 +92,12 @@ cdef inline uint8_t classify_ipv4(worker *w, uint32_t i, uint8_t *eth, uint32_t 
     cdef uint32_t header, total
     if length < ETH_LEN + IPV4_LEN:
         return drop(b, i, IPV4_TRUNCATED)
-    if ip[IPV4_VERSION_IHL] >> 4 != 4:
-        return drop(b, i, IPV4_BAD_VERSION)
     header = (ip[IPV4_VERSION_IHL] & 15) * 4
-    if header < IPV4_LEN:
-        return drop(b, i, IPV4_BAD_IHL)
+    if ip[IPV4_VERSION_IHL] != 0x45:  # no options: nearly always
+        if ip[IPV4_VERSION_IHL] >> 4 != 4:
+            return drop(b, i, IPV4_BAD_VERSION)
+        if header < IPV4_LEN:
+            return drop(b, i, IPV4_BAD_IHL)
     total = rte_be_to_cpu_16(load16(ip + IPV4_TOTAL_LENGTH))
     if total < header or total > length - ETH_LEN:
         return drop(b, i, IPV4_BAD_LENGTH)

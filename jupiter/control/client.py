@@ -12,10 +12,8 @@ import socket
 from collections.abc import Iterator
 from typing import Any, Self
 
-from jupiter.control import protocol
+from jupiter.control import DEFAULT_SOCKET, protocol
 from jupiter.errors import JupiterError
-
-DEFAULT_SOCKET = "/var/run/jupiter.sock"
 
 
 class Client:
