@@ -1,0 +1,1 @@
+"""Of the control channel: a real server on a real Unix socket."""

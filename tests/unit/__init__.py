@@ -1,0 +1,1 @@
+"""Of the pure rooms: no socket, no network, no data plane."""
