@@ -1,0 +1,169 @@
+"""The table of commands: shell words, wire parameters, usage."""
+
+from ipaddress import IPv4Address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jupiter import commands
+from jupiter.commands import COMMANDS, Answer
+from jupiter.errors import JupiterError
+from jupiter.handlers import HANDLERS
+from jupiter.model import Protocol, ServiceKey
+
+VIP = ServiceKey(IPv4Address("10.0.1.1"), 8888, Protocol.TCP)
+
+
+def refusal(name: str, words: str) -> str:
+    with pytest.raises(JupiterError) as error:
+        command = COMMANDS[name]
+        command.validate(command.bind(words.split()))
+    assert error.value.code == "invalid-argument"
+    return error.value.text
+
+
+def test_every_command_has_a_handler_and_every_handler_a_command() -> None:
+    assert COMMANDS.keys() == HANDLERS.keys()
+
+
+def test_the_commands_of_this_release_are_there_with_their_usage() -> None:
+    """Names and arguments are the ancestor's."""
+    usages = {c.usage for c in COMMANDS.values()}
+    vs = "VIP:VPORT tcp|udp"
+    assert usages == {
+        f"vs/add {vs} [ipport|iponly|rr|wrr]",
+        f"vs/del {vs}",
+        "vs/list [--json]",
+        f"vs/stats {vs} [--json]",
+        f"rs/add {vs} RIP:RPORT [WEIGHT]",
+        f"rs/del {vs} RIP:RPORT",
+        f"rs/list {vs} [--json]",
+        f"rs/weight {vs} RIP:RPORT [WEIGHT] [--json]",
+        f"rs/stats {vs} RIP:RPORT [--json]",
+        "netdev/ipaddr [--json]",
+        "netdev/stats [--json]",
+        "drop/stats [--json]",
+        "arp/list [--json]",
+        "tcp/conn/dump [--json]",
+        "udp/conn/dump [--json]",
+        "version [--json]",
+        "list-command [--json]",
+        "stop",
+    }
+
+
+def test_columns_are_the_ancestors() -> None:
+    headers = {name: " ".join(c.header for c in command.columns) for name, command in COMMANDS.items()}
+    assert headers["vs/list"] == "IP Port Type Sched Max_conns synproxy toa est_timeout"
+    assert headers["rs/list"] == "IP Port Type Status Weight"
+    assert headers["arp/list"] == "IPaddress HWaddress Iface AliveTime"
+    assert headers["tcp/conn/dump"] == "cip cport vip vport lip lport rip rport flags state usetime timeout"
+    assert headers["udp/conn/dump"] == "cip cport vip vport lip lport rip rport flags usetime timeout"
+    assert all(bool(c.columns) == c.answer.paged for c in COMMANDS.values())
+
+
+def test_a_command_is_found_by_name_and_alias() -> None:
+    assert commands.find("exit") is commands.find("quit") is commands.find("stop")
+    with pytest.raises(JupiterError, match=r"Unknown command vs/lits, did you mean vs/list\?") as error:
+        commands.find("vs/lits")
+    assert error.value.code == "unknown-command"
+
+
+@pytest.mark.parametrize("words", ["10.0.1.1:8888 tcp wrr", "10.0.1.1:8888 TCP WRR"])
+def test_protocol_and_scheduler_come_in_any_case(words: str) -> None:
+    command = COMMANDS["vs/add"]
+    assert command.validate(command.bind(words.split())) == {"service": VIP, "scheduler": "wrr"}
+
+
+def test_defaults_are_filled_in() -> None:
+    """vs/add means ipport, rs/add weight 1, rs/weight without a number asks."""
+    vs, rs = {"service": "10.0.1.1:8888 tcp"}, {"server": "1.1.1.3:80"}
+    assert COMMANDS["vs/add"].validate(vs)["scheduler"] == "ipport"
+    assert COMMANDS["rs/add"].validate(vs | rs)["weight"] == 1
+    assert COMMANDS["rs/weight"].validate(vs | rs)["weight"] is None
+    assert COMMANDS["vs/list"].validate({})["cursor"] == ""
+
+
+@pytest.mark.parametrize("weight", [0, 65535, "0", "65535"])
+def test_weights_come_as_numbers_and_as_digits(weight: object) -> None:
+    params = {"service": "10.0.1.1:8888 tcp", "server": "1.1.1.3:80", "weight": weight}
+    assert COMMANDS["rs/add"].validate(params)["weight"] == int(str(weight))
+
+
+@pytest.mark.parametrize("weight", ["-1", "65536", "1.5", "", "x", "\u0663", "9" * 5000, True, 1.0, -1, 65536, [], {}])
+def test_other_weights_are_refused(weight: object) -> None:
+    params = {"service": "10.0.1.1:8888 tcp", "server": "1.1.1.3:80", "weight": weight}
+    with pytest.raises(JupiterError, match="expected a weight from 0 to 65535"):
+        COMMANDS["rs/add"].validate(params)
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        *("10.0.1.1:0", "10.0.1.1:65536", "10.0.1.1:", "10.0.1.1", ":80", "10.0.1:80", "010.0.1.1:80", "v:80"),
+        *("224.0.0.1:80", "0.0.0.1:80", "127.0.0.1:80", "255.255.255.255:80", "10.0.1.1:+80", "10.0.1.1:8 0", "::1:80"),
+    ],
+)
+def test_addresses_and_ports_that_make_no_sense_are_refused(service: str) -> None:
+    assert "a unicast IPv4 address and a port from 1 to 65535" in refusal("vs/add", f"{service} tcp")
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "text"),
+    [
+        (
+            "vs/add",
+            "",
+            "Too few parameters for command vs/add, expected vs/add VIP:VPORT tcp|udp [ipport|iponly|rr|wrr].",
+        ),
+        ("vs/add", "10.0.1.1:80", "Too few parameters for command vs/add"),
+        ("vs/add", "10.0.1.1:80 tcp rr 1", "Too many parameters for command vs/add"),
+        ("vs/add", "10.0.1.1:80 sctp", "Invalid parameter: 10.0.1.1:80 sctp, expected VIP:VPORT tcp|udp"),
+        ("vs/add", "10.0.1.1:80 tcp lc", "Invalid parameter: lc, expected one of ipport, iponly, rr, wrr."),
+        ("rs/add", "10.0.1.1:80 tcp", "Too few parameters for command rs/add"),
+        ("vs/list", "x", "Too many parameters for command vs/list"),
+    ],
+)
+def test_wrong_words_are_named_with_what_was_expected(name: str, words: str, text: str) -> None:
+    assert refusal(name, words).startswith(text)
+
+
+def test_unknown_and_missing_parameters_of_the_wire_are_named() -> None:
+    with pytest.raises(JupiterError, match="Unknown parameter wait for command vs/del"):
+        COMMANDS["vs/del"].validate({"service": "10.0.1.1:80 tcp", "wait": 1})
+    with pytest.raises(JupiterError, match="Too few parameters for command vs/del"):
+        COMMANDS["vs/del"].validate({})
+    with pytest.raises(JupiterError, match="Unknown parameter cursor"):
+        COMMANDS["vs/stats"].validate({"service": "10.0.1.1:80 tcp", "cursor": ""})
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(sorted(COMMANDS)), st.dictionaries(st.sampled_from(["service", "server", "weight", "x"]), json))
+def test_whatever_the_parameters_the_answer_is_arguments_or_a_clear_error(name: str, params: dict[str, object]) -> None:
+    """No stranger's value gets through untyped, and an error is one short printable line."""
+    try:
+        COMMANDS[name].validate(params)
+    except JupiterError as error:
+        assert error.code == "invalid-argument"
+        assert len(error.text) < 300
+        assert error.text.isprintable()
+
+
+@given(st.integers(1, 65535), st.sampled_from(Protocol))
+def test_a_service_is_read_as_it_is_printed(port: int, protocol: Protocol) -> None:
+    key = ServiceKey(IPv4Address("10.0.1.1"), port, protocol)
+    assert COMMANDS["vs/del"].validate({"service": str(key)})["service"] == key
+
+
+def test_only_answers_can_be_had_as_json() -> None:
+    """--json on every reading command, on no other."""
+    assert {c.name for c in COMMANDS.values() if c.answer is Answer.NOTHING} == {
+        *("vs/add", "vs/del", "rs/add", "rs/del", "stop"),
+    }
