@@ -59,7 +59,6 @@ class NeighbourState(enum.IntFlag):
     FAILED = 0x20
     NOARP = 0x40
     PERMANENT = 0x80
-    VALID = REACHABLE | STALE | DELAY | PROBE | NOARP | PERMANENT
     STATIC = NOARP | PERMANENT
 
 
@@ -81,7 +80,7 @@ class Hop(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What the kernel knows of a neighbour. confirmed: time.monotonic() of its last sign of life."""
+    """What the kernel knows of a neighbour. mac: while valid; confirmed: time.monotonic() of its last sign of life."""
 
     mac: bytes | None
     state: NeighbourState
@@ -154,10 +153,9 @@ class Netlink:
         for family in (socket.AF_INET, socket.AF_INET6):
             request = rtmsg()
             request["family"] = family
-            request["attrs"] = [("RTA_OIF", index)]
-            for route in self._dump(rtnl.RTM_GETROUTE, request):
-                if route["dst_len"] == 0 and route["type"] == RTN_UNICAST and index in _interfaces_of(route):
-                    return True
+            request["attrs"] = [("RTA_OIF", index)]  # strict checking has the kernel choose
+            if any(route["dst_len"] == 0 for route in self._dump(rtnl.RTM_GETROUTE, request)):
+                return True
         return False
 
     def add_default_route(self, index: int, gateway: IPv4Address) -> None:
@@ -274,17 +272,12 @@ def neighbour_of(message: Message) -> tuple[Hop, Entry]:
     state = NeighbourState(message["state"])
     age = (message.get_attr("NDA_CACHEINFO") or {}).get("ndm_confirmed", 0) / CLOCK_TICKS
     entry = Entry(
-        mac=bytes.fromhex(mac.replace(":", "")) if mac and state & NeighbourState.VALID else None,
+        mac=bytes.fromhex(mac.replace(":", "")) if mac else None,
         state=state,
         managed=bool((message.get_attr("NDA_FLAGS_EXT") or 0) & NTF_EXT_MANAGED),
         confirmed=time.monotonic() - age,
     )
     return Hop(message["ifindex"], IPv4Address(message.get_attr("NDA_DST"))), entry
-
-
-def _interfaces_of(route: Message) -> set[int]:
-    several = route.get_attr("RTA_MULTIPATH") or []
-    return {route.get_attr("RTA_OIF")} | {path["oif"] for path in several}
 
 
 def _raise_refusal(message: Message) -> None:

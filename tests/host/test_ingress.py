@@ -120,6 +120,21 @@ def test_table_left_over_by_a_killed_process(director: Namespace, wire: Wire) ->
     assert director.run("nft list tables") == ""
 
 
+def test_left_over_table_with_another_content(director: Namespace, wire: Wire, tmp_path: Path) -> None:
+    """A table of our name that lets packets pass, say of another version, is replaced, not added to."""
+    leftover = tmp_path / "leftover.nft"
+    hook = 'type filter hook ingress device "eth1" priority -500; policy drop;'
+    leftover.write_text(f"table netdev jupiter-eth1 {{\nchain ingress {{ {hook} accept\n}}\n}}\n")
+    director.run(f"nft -f {leftover}")
+    wire.ask()
+    assert wire.far.sees(2)
+    drop = KernelIngressDrop(["eth1"])
+    drop.install()
+    wire.ask()
+    assert not wire.far.sees(2, SILENCE)
+    drop.remove()
+
+
 def test_netdev_is_raised_and_put_back(director: Namespace, network: Namespace) -> None:
     """A netdev that was down is up while DPDK uses it and down again after; one that was up stays up."""
     director.connect("eth1", network, "lan0")
