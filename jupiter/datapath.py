@@ -4,6 +4,8 @@ Owner: the main thread, all of it. Ids of the data plane are given out here: a s
 until no connection counts for it any more. Nothing else of jupiter knows them.
 """
 
+from __future__ import annotations
+
 import re
 import threading
 from collections.abc import Iterator, Sequence

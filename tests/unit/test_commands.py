@@ -16,8 +16,8 @@ VIP = ServiceKey(IPv4Address("10.0.1.1"), 8888, Protocol.TCP)
 
 
 def refusal(name: str, words: str) -> str:
+    command = COMMANDS[name]
     with pytest.raises(JupiterError) as error:
-        command = COMMANDS[name]
         command.validate(command.bind(words.split()))
     assert error.value.code == "invalid-argument"
     return error.value.text

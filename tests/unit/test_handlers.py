@@ -143,10 +143,24 @@ def test_devices_show_their_addresses_and_counters(datapath: FakeDatapath) -> No
             "local-ip[c1q0]": ["10.0.2.1", "10.0.2.2"],
         }
     ]
-    names = (
-        "RX-packets RX-bytes RX-errors RX-nombuf RX-misses RX-dropped TX-packets TX-bytes TX-errors TX-dropped "
-        "Rx-pps Tx-pps Rx-Bps Tx-Bps pktmbuf-in-use pktmbuf-avail"
-    ).split()
+    names = [
+        "RX-packets",
+        "RX-bytes",
+        "RX-errors",
+        "RX-nombuf",
+        "RX-misses",
+        "RX-dropped",
+        "TX-packets",
+        "TX-bytes",
+        "TX-errors",
+        "TX-dropped",
+        "Rx-pps",
+        "Tx-pps",
+        "Rx-Bps",
+        "Tx-Bps",
+        "pktmbuf-in-use",
+        "pktmbuf-avail",
+    ]
     assert execute(datapath, "netdev/stats", {}) == [{"dev": "jupiter0", **dict(zip(names, range(1, 17), strict=True))}]
 
 

@@ -1,0 +1,257 @@
+"""Models on their way down, counters on their way up; the engine below is a fake."""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Interface
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import fastpath
+from jupiter.errors import JupiterError
+from jupiter.handlers import execute
+from jupiter.model import Model, Protocol, ServiceKey
+from tests.fakes import START, FakeEngine, FakeNeighbour
+
+VIP = ServiceKey(IPv4Address("10.0.1.1"), 80, Protocol.TCP)
+VS = {"service": str(VIP)}
+R3, R4 = (IPv4Address(f"1.1.1.{n}") for n in (3, 4))
+MAC = bytes.fromhex("020000000003")
+
+
+class FakeMirror:
+    """Knows what is watched."""
+
+    def __init__(self) -> None:
+        self.watched: list[IPv4Address] = []
+
+    def watch(self, address: IPv4Address) -> None:
+        self.watched.append(address)
+
+    def unwatch(self, address: IPv4Address) -> None:
+        self.watched.remove(address)
+
+    def neighbours(self) -> list[FakeNeighbour]:
+        return []
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def mirror() -> FakeMirror:
+    return FakeMirror()
+
+
+@pytest.fixture
+def datapath(engine: FakeEngine, mirror: FakeMirror, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Datapath that has loaded the fake in the engine's place."""
+    monkeypatch.setitem(sys.modules, "fastpath.engine", engine)  # type: ignore[arg-type]
+    monkeypatch.setattr(fastpath, "engine", engine, raising=False)
+    monkeypatch.delitem(sys.modules, "jupiter.datapath", raising=False)
+    module: ModuleType = importlib.import_module("jupiter.datapath")
+    datapath = module.Datapath(START)
+    datapath.follow(mirror)
+    yield datapath
+    sys.modules.pop("jupiter.datapath", None)
+
+
+def run(datapath: Any, method: str, **params: Any) -> None:
+    outcome = execute(datapath, method, params)
+    assert isinstance(outcome, Model)
+    datapath.publish(outcome)
+
+
+def serve(datapath: Any, *servers: str) -> None:
+    run(datapath, "vs/add", **VS, scheduler="wrr")
+    for server in servers:
+        run(datapath, "rs/add", **VS, server=server, weight=7)
+
+
+def server_ids(engine: FakeEngine) -> dict[bytes, int]:
+    (service,) = engine.services.values()
+    return {server.address: server.id for server in service.servers}
+
+
+def test_a_service_goes_down_as_one_block(datapath: Any, engine: FakeEngine) -> None:
+    serve(datapath, "1.1.1.3:80", "1.1.1.4:81")
+    (block,) = engine.services.values()
+    assert (block.address, block.port, block.protocol, block.scheduler) == (VIP.address.packed, 80, 6, 1)
+    assert [(s.address, s.port, s.weight) for s in block.servers] == [(R3.packed, 80, 7), (R4.packed, 81, 7)]
+    assert engine.published == [([block.id], [])] * 3
+
+
+def test_a_change_touches_its_own_service_alone(datapath: Any, engine: FakeEngine) -> None:
+    """B28: one block for each changed service, none for the others."""
+    serve(datapath, "1.1.1.3:80")
+    run(datapath, "vs/add", service="10.0.1.2:80 tcp")
+    first, second = engine.services
+    run(datapath, "rs/weight", **VS, server="1.1.1.3:80", weight=0)
+    assert engine.published[-1] == ([first], [])
+    assert engine.services[first].servers[0].weight == 0
+    run(datapath, "vs/del", **VS)
+    assert engine.published[-1] == ([], [first])
+    assert list(engine.services) == [second]
+
+
+def test_ids_stay_while_a_service_changes(datapath: Any, engine: FakeEngine) -> None:
+    """B11: connections refer to servers by id."""
+    serve(datapath, "1.1.1.3:80", "1.1.1.4:80")
+    before = server_ids(engine)
+    run(datapath, "rs/del", **VS, server="1.1.1.3:80")
+    assert server_ids(engine) == {R4.packed: before[R4.packed]}
+
+
+def test_a_refusal_changes_nothing(datapath: Any, engine: FakeEngine) -> None:
+    """B28: the model, the ids and the next publication are as if nothing had been asked for."""
+    serve(datapath, "1.1.1.3:80")
+    model, services = datapath.model, engine.services
+    engine.refuses = "out of memory"
+    for _ in range(2 * engine.MAX_SERVERS):
+        with pytest.raises(JupiterError, match="out of memory") as error:
+            run(datapath, "rs/add", **VS, server="1.1.1.4:80")
+        assert error.value.code == "publish-failed"
+    assert datapath.model is model
+    assert engine.services is services
+    engine.refuses = None
+    run(datapath, "rs/add", **VS, server="1.1.1.4:80")
+    assert len(server_ids(engine)) == 2
+
+
+def test_more_than_the_engine_holds_is_refused_whole(datapath: Any, engine: FakeEngine) -> None:
+    serve(datapath, *(f"1.1.1.{n}:80" for n in range(3, 3 + engine.MAX_SERVERS)))
+    with pytest.raises(JupiterError, match="Cannot have another real server, expected at most 6") as error:
+        run(datapath, "rs/add", **VS, server="1.1.1.99:80")
+    assert error.value.code == "too-many"
+    for n in range(2, 1 + engine.MAX_SERVICES):
+        run(datapath, "vs/add", service=f"10.0.1.{n}:80 tcp")
+    with pytest.raises(JupiterError, match="Cannot have another virt service, expected at most 4"):
+        run(datapath, "vs/add", service="10.0.1.99:80 tcp")
+
+
+def test_an_id_is_not_given_again_while_a_connection_counts_for_it(datapath: Any, engine: FakeEngine) -> None:
+    """A server that is removed and added again is another one until the last old connection is gone."""
+    serve(datapath, "1.1.1.3:80")
+    old = server_ids(engine)[R3.packed]
+    engine.busy = {old}
+    for _ in range(2 * engine.MAX_SERVERS):
+        run(datapath, "rs/del", **VS, server="1.1.1.3:80")
+        run(datapath, "rs/add", **VS, server="1.1.1.3:80")
+        datapath.tick()
+        assert server_ids(engine)[R3.packed] != old
+    engine.busy = set()
+    datapath.tick()
+    for n in range(4, 3 + engine.MAX_SERVERS):
+        run(datapath, "rs/add", **VS, server=f"1.1.1.{n}:80")
+    assert old in server_ids(engine).values()
+
+
+def test_a_service_id_is_not_given_again_before_its_servers(datapath: Any, engine: FakeEngine) -> None:
+    serve(datapath, "1.1.1.3:80")
+    (old,) = engine.services
+    engine.busy = set(server_ids(engine).values())
+    run(datapath, "vs/del", **VS)
+    for n in range(2, 1 + engine.MAX_SERVICES):
+        datapath.tick()
+        run(datapath, "vs/add", service=f"10.0.1.{n}:80 tcp")
+    with pytest.raises(JupiterError, match="virt service"):
+        run(datapath, "vs/add", **VS)
+    engine.busy = set()
+    datapath.tick()
+    run(datapath, "vs/add", **VS)
+    assert old in engine.services
+
+
+def test_a_services_counters_never_go_backwards(datapath: Any, engine: FakeEngine) -> None:
+    """What a removed server counted stays in its service's totals, before and after its id is given back."""
+    serve(datapath, "1.1.1.3:80", "1.1.1.4:80")
+    ids = server_ids(engine)
+    engine.counters = {ids[R3.packed]: (2, 10, 100, 1000, 50, 500), ids[R4.packed]: (1, 1, 1, 1, 1, 1)}
+    engine.busy = {ids[R3.packed]}
+    total = (3, 11, 101, 1001, 51, 501)
+    assert datapath.service_traffic(VIP).forwarded == total
+    run(datapath, "rs/del", **VS, server="1.1.1.3:80")
+    datapath.tick()
+    assert datapath.service_traffic(VIP).forwarded == total
+    engine.busy = set()
+    engine.counters[ids[R3.packed]] = (0, 10, 100, 1000, 50, 500)
+    datapath.tick()
+    assert ids[R3.packed] not in engine.counters
+    assert datapath.service_traffic(VIP).forwarded == (1, *total[1:])
+
+
+def test_a_new_service_starts_at_zero_under_a_used_id(datapath: Any, engine: FakeEngine) -> None:
+    serve(datapath)
+    (old,) = engine.services
+    engine.service_drops[old] = engine.ServiceCounters(5, 50, 6, 60)
+    assert datapath.service_traffic(VIP)[1:] == (5, 50, 6, 60)
+    run(datapath, "vs/del", **VS)
+    datapath.tick()
+    for n in range(2, 2 + engine.MAX_SERVICES):
+        run(datapath, "vs/add", service=f"10.0.1.{n}:80 tcp")
+    reused = next(s for s in datapath.model.services if engine.services[old].address == s.address.packed)
+    assert datapath.service_traffic(reused)[1:] == (0, 0, 0, 0)
+    engine.service_drops[old] = engine.ServiceCounters(7, 70, 6, 60)
+    assert datapath.service_traffic(reused)[1:] == (2, 20, 0, 0)
+
+
+def test_next_hops_reach_every_server_of_an_address(datapath: Any, engine: FakeEngine) -> None:
+    """One address, several servers: those there are, those leaving, and those to come."""
+    serve(datapath, "1.1.1.3:80", "1.1.1.3:81", "1.1.1.4:80")
+    engine.busy = set(server_ids(engine).values())
+    run(datapath, "rs/del", **VS, server="1.1.1.3:80")
+    datapath.set_next_hop(R3, 0, MAC)
+    assert len(engine.next_hops) == 2
+    run(datapath, "rs/add", **VS, server="1.1.1.3:82")
+    assert list(engine.next_hops.values()) == [(0, MAC)] * 3
+    datapath.set_next_hop(R3, 0, None)
+    assert list(engine.next_hops.values()) == [(0, None)] * 3
+
+
+def test_addresses_are_watched_once_and_as_long_as_needed(
+    datapath: Any, engine: FakeEngine, mirror: FakeMirror
+) -> None:
+    serve(datapath, "1.1.1.3:80", "1.1.1.3:81")
+    assert mirror.watched == [R3]
+    engine.busy = set(server_ids(engine).values())
+    run(datapath, "vs/del", **VS)
+    datapath.tick()
+    assert mirror.watched == [R3]
+    engine.busy = set()
+    datapath.tick()
+    assert mirror.watched == []
+
+
+def test_a_mirror_that_comes_later_watches_what_is_there(datapath: Any) -> None:
+    serve(datapath, "1.1.1.3:80")
+    later = FakeMirror()
+    datapath.follow(later)
+    assert later.watched == [R3]
+
+
+def test_the_kernel_interfaces_address_is_followed(datapath: Any, engine: FakeEngine) -> None:
+    datapath.add_port(START.devices[0], [IPv4Address("10.0.2.1")], "net_null0", 256, 512)
+    assert (engine.port_address, engine.local_addresses) == (bytes([1, 1, 1, 2]), [bytes([10, 0, 2, 1])])
+    datapath.set_address(0, IPv4Interface("1.1.1.9/16"))
+    assert engine.port_address == bytes([1, 1, 1, 9])
+    assert datapath.model.devices[0].address == IPv4Interface("1.1.1.9/16")
+    datapath.set_address(0, None)
+    assert engine.port_address is None
+
+
+def test_rates_come_from_the_last_two_samples(
+    datapath: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([10.0, 12.0])
+    monkeypatch.setattr("jupiter.datapath.monotonic", lambda: next(times))
+    datapath.add_port(START.devices[0], [], "net_null0", 256, 512)
+    assert datapath.device_traffic()[0].rx_pps == 0
+    engine.port_counts = engine.PortCounters(rx_packets=100, rx_bytes=6400, tx_packets=50, tx_bytes=3200, mbufs_free=9)
+    datapath.tick()
+    traffic = datapath.device_traffic()[0]
+    assert (traffic.rx_packets, traffic.mbufs_free) == (100, 9)
+    assert (traffic.rx_pps, traffic.tx_pps, traffic.rx_bps, traffic.tx_bps) == (50, 25, 3200, 1600)
