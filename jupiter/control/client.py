@@ -9,6 +9,7 @@ Names of commands and parameters are those of jupiter.commands.
 """
 
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any, Self
 
@@ -25,13 +26,23 @@ class Client:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(timeout)
         try:
-            self._socket.connect(path)
+            self._connect(time.monotonic() + timeout)
         except OSError as error:
             self._socket.close()
             reason = error.strerror or str(error)
             raise JupiterError("not-running", f"jupiter-service does not answer on {path}: {reason}.") from None
         self._answers = self._socket.makefile("rb")
         self._last_id = 0
+
+    def _connect(self, deadline: float) -> None:
+        """A socket with a timeout does not wait where many connect at once, it gets EAGAIN (unix(7))."""
+        while True:
+            try:
+                return self._socket.connect(self._path)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def __enter__(self) -> Self:
         return self

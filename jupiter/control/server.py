@@ -146,6 +146,7 @@ def _remove_stale(path: Path) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)  # one that is alive but busy must not hold us up
         refused = probe.connect_ex(str(path)) == errno.ECONNREFUSED
     if not refused:
         raise JupiterError("already-running", f"Cannot listen on {path}: another service answers there.")

@@ -1,0 +1,147 @@
+"""jupiter-ctl as an operator uses it: a process of its own, text and JSON on stdout, errors on stderr."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.control.conftest import Service
+
+ROOT = Path(__file__).parents[2]
+CTL = [sys.executable, "-c", "from jupiter.cli import main; main()"]
+VS = ("10.0.1.1:8888", "tcp")
+
+
+def ctl(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*CTL, *words], capture_output=True, text=True, timeout=30, cwd=ROOT)
+
+
+def out(service: Service, *words: str) -> str:
+    """What a command prints that succeeds."""
+    done = ctl(*words, f"--unixsock={service.path}")
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.fixture
+def configured(service: Service) -> Service:
+    """With the mission's service, typed as the mission says."""
+    assert out(service, "vs/add", *VS, "wrr") == ""
+    assert out(service, "rs/add", *VS, "1.1.1.3:80", "7") == ""
+    assert out(service, "rs/add", *VS, "1.1.1.4:80", "7") == ""
+    return service
+
+
+def test_lists_are_tables(configured: Service) -> None:
+    assert out(configured, "vs/list").splitlines() == [
+        "IP        Port  Type  Sched  Max_conns   synproxy  toa  est_timeout",
+        "10.0.1.1  8888  tcp   wrr    2147483647  0         0    0",
+    ]
+    assert out(configured, "rs/list", *VS).splitlines() == [
+        "IP       Port  Type  Status  Weight",
+        "1.1.1.3  80    tcp   up      7",
+        "1.1.1.4  80    tcp   up      7",
+    ]
+
+
+def test_weight_is_asked_and_set(configured: Service) -> None:
+    assert out(configured, "rs/weight", *VS, "1.1.1.3:80") == "weight: 7\n"
+    assert out(configured, "rs/weight", *VS, "1.1.1.3:80", "0") == ""
+    assert json.loads(out(configured, "rs/weight", *VS, "1.1.1.3:80", "--json")) == {"weight": 0}
+
+
+def test_counters_are_a_line_each(configured: Service) -> None:
+    lines = out(configured, "vs/stats", *VS).splitlines()
+    assert lines[:3] == ["active-conns: 1", "history-conns: 20", "[c2v]packets: 307"]
+    assert out(configured, "netdev/stats").splitlines()[:2] == ["dev: jupiter0", "  RX-packets: 1"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["vs/list"],
+        ["rs/list", *VS],
+        ["vs/stats", *VS],
+        ["rs/stats", *VS, "1.1.1.3:80"],
+        ["netdev/ipaddr"],
+        ["netdev/stats"],
+        ["drop/stats"],
+        ["arp/list"],
+        ["tcp/conn/dump"],
+        ["udp/conn/dump"],
+        ["version"],
+        ["list-command"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_reading_command_has_json(configured: Service, words: list[str]) -> None:
+    """--json before or after the command, and the same either way."""
+    after = json.loads(out(configured, *words, "--json"))
+    assert after
+    assert json.loads(out(configured, "--json", *words)) == after
+
+
+def test_an_empty_list_is_one_in_json_too(service: Service) -> None:
+    assert json.loads(out(service, "vs/list", "--json")) == []
+
+
+def test_a_dump_is_a_line_for_each_connection(service: Service) -> None:
+    lines = out(service, "tcp/conn/dump").splitlines()
+    assert len(lines) == 2500
+    assert lines[-1] == (
+        "cip: 1.1.1.1, cport: 3523, vip: 10.0.1.1, vport: 80, lip: 10.0.2.1, lport: 5000, rip: 1.1.1.3, rport: 80, "
+        "flags: 0, state: OPEN, usetime: 1, timeout: 60"
+    )
+
+
+def test_unixsock_comes_anywhere(service: Service) -> None:
+    socket = f"--unixsock={service.path}"
+    for words in ([socket, "version"], ["version", socket], ["version", "--unixsock", str(service.path)]):
+        assert ctl(*words).stdout == "version: 0.1.0\n"
+
+
+@pytest.mark.parametrize("name", ["stop", "exit", "quit"])
+def test_stop_has_three_names(service: Service, name: str) -> None:
+    assert out(service, name) == ""
+    assert service.stopped.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["vs/del", "10.0.9.9:1", "udp"], "Cannot find virt service 10.0.9.9:1 udp."),
+        (["vs/add", *VS], "Virt service 10.0.1.1:8888 tcp already exists."),
+        (["rs/add", *VS, "1.1.1.5:80", "-1"], "Invalid parameter: -1, expected a weight from 0 to 65535."),
+        (["rs/del", *VS], "Too few parameters for command rs/del, expected rs/del VIP:VPORT tcp|udp RIP:RPORT."),
+        (["foo"], "Unknown command foo, list-command lists them."),
+    ],
+)
+def test_errors_are_one_line_on_stderr(configured: Service, words: list[str], text: str) -> None:
+    done = ctl(f"--unixsock={configured.path}", *words)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{text}\n")
+
+
+def test_a_service_that_does_not_run_is_one_clear_line(directory: Path) -> None:
+    done = ctl("vs/list", f"--unixsock={directory}/none.sock")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"jupiter-service does not answer on {directory}/none.sock: No such file or directory.\n"
+
+
+def test_a_wrong_argument_is_found_without_the_service(directory: Path) -> None:
+    done = ctl("vs/add", "10.0.1.1:0", "tcp", f"--unixsock={directory}/none.sock")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Invalid parameter: 10.0.1.1:0 tcp, expected VIP:VPORT tcp|udp")
+
+
+def test_no_command_lists_the_commands(service: Service) -> None:
+    """The same as list-command, and without the service."""
+    done = ctl()
+    assert done.returncode == 0
+    assert "rs/weight VIP:VPORT tcp|udp RIP:RPORT [WEIGHT] [--json]" in done.stdout
+    assert out(service, "list-command") == done.stdout
+
+
+def test_help_of_a_command_shows_its_arguments() -> None:
+    assert "rs/add [OPTIONS] VIP:VPORT tcp|udp RIP:RPORT [WEIGHT]" in ctl("rs/add", "--help").stdout
