@@ -32,12 +32,18 @@ class ControlServer:
     """Serves `path` between start() and close(). on_stop is called when a client asked for the end of the service."""
 
     def __init__(
-        self, path: Path, datapath: Published, on_stop: Callable[[], None], idle_seconds: float = IDLE_SECONDS
+        self,
+        path: Path,
+        datapath: Published,
+        on_stop: Callable[[], None],
+        idle_seconds: float = IDLE_SECONDS,
+        slow_seconds: float = SLOW_SECONDS,
     ) -> None:
         self._path = path
         self._datapath = datapath
         self._on_stop = on_stop
         self._idle_seconds = idle_seconds
+        self._slow_seconds = slow_seconds
         self._clients: dict[asyncio.Task[None], None] = {}
         """Connections, the one that was silent for longest first."""
         self._server: asyncio.Server | None = None
@@ -89,7 +95,7 @@ class ControlServer:
             return b""
 
     async def _send(self, writer: asyncio.StreamWriter, answer: bytes) -> None:
-        async with asyncio.timeout(SLOW_SECONDS):
+        async with asyncio.timeout(self._slow_seconds):
             writer.write(answer)
             await writer.drain()
 

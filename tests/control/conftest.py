@@ -16,14 +16,13 @@ from tests.fakes import FakeDatapath
 class Service:
     """Serves on .path until stop(), or until a client asks for the end (.stopped is set then)."""
 
-    def __init__(self, directory: Path, idle_seconds: float = 60.0) -> None:
+    def __init__(self, directory: Path, patience: float = 60.0) -> None:
         self.path = directory / "jupiter.sock"
         self.datapath = FakeDatapath(connections=2500)
         self.stopped = threading.Event()
-        self._idle_seconds = idle_seconds
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
-        self._server = ControlServer(self.path, self.datapath, self.stopped.set, idle_seconds)
+        self._server = ControlServer(self.path, self.datapath, self.stopped.set, patience, patience)
 
     def start(self) -> "Service":
         self._thread.start()
@@ -56,7 +55,7 @@ def service(directory: Path) -> Iterator[Service]:
 
 @pytest.fixture
 def impatient_service(directory: Path) -> Iterator[Service]:
-    """Gives a client 0.2 s to send a request."""
-    running = Service(directory, idle_seconds=0.2).start()
+    """Gives a client 0.2 s to send a request, and as long to take the answer."""
+    running = Service(directory, patience=0.2).start()
     yield running
     running.stop()
