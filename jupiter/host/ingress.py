@@ -4,6 +4,7 @@ The kernel receives every frame of such a netdev as well and would answer ARP, I
 nftables' netdev ingress hook stands behind the packet sockets, so DPDK still sees each frame.
 """
 
+import contextlib
 import re
 import subprocess
 from collections.abc import Iterable
@@ -38,7 +39,8 @@ class KernelIngressDrop:
                 for name in self.ifnames:
                     self._take(kernel, name)
         except JupiterError:
-            self.remove()
+            with contextlib.suppress(JupiterError):  # the operator needs the first reason
+                self.remove()
             raise
 
     def remove(self) -> None:
