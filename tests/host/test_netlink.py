@@ -11,7 +11,7 @@ from .namespace import Namespace
 
 
 def test_next_hop_by_type_of_route(director: Namespace, network: Namespace) -> None:
-    """Only a unicast route leads anywhere: none to the host itself, a broadcast or multicast address, or into a hole."""
+    """Only a unicast route leads anywhere: none to the host itself, a broadcast or multicast address or a hole."""
     director.connect("jupiter0", network, "lan0")
     director.run("ip addr add 1.1.1.2/24 dev jupiter0", "ip route add default via 1.1.1.254")
     for hole in ("unreachable", "prohibit", "blackhole", "throw"):
