@@ -202,5 +202,6 @@ def diff(old: Model, new: Model) -> Difference:
             added.append(service)
         elif former is not service and former != service:
             replaced.append(service)
-    removed = tuple(key for key in old.services if key not in new.services)
-    return Difference(tuple(added), tuple(replaced), removed)
+    if len(old.services) + len(added) == len(new.services):
+        return Difference(tuple(added), tuple(replaced))
+    return Difference(tuple(added), tuple(replaced), tuple(key for key in old.services if key not in new.services))
