@@ -25,7 +25,7 @@ class Reservation:
         its user lets go, EAL's at the latest when this process ends.
         """
         if self.added:
-            _resize(self._pool, -self.added)
+            _set_persistent(self._pool, _persistent(self._pool) - self.added)
             self.added = 0
 
 
@@ -36,28 +36,42 @@ def reserve(megabytes: int, pool: Path = POOL) -> Reservation:
     """
     wanted = -(-megabytes // PAGE_MEGABYTES)
     try:
-        missing = wanted - (_count(pool, "free_hugepages") - _count(pool, "resv_hugepages"))
-        reservation = Reservation(pool, _resize(pool, missing) if missing > 0 else 0)
+        reservation = Reservation(pool, _add(pool, wanted - _free(pool)))
+        found = _free(pool)
     except OSError as refusal:
         raise JupiterError(
             "hugepages-unavailable", f"Cannot reserve {megabytes} MB of huge pages in {pool}: {refusal.strerror}."
         ) from refusal
-    if reservation.added < missing:
-        found = (wanted - missing + reservation.added) * PAGE_MEGABYTES
+    if found < wanted:
         reservation.release()
         raise JupiterError(
             "hugepages-unavailable",
             f"Cannot reserve {megabytes} MB of huge pages: "
-            f"memory has room for {found} MB in pieces of {PAGE_MEGABYTES} MB.",
+            f"memory has room for {found * PAGE_MEGABYTES} MB in pieces of {PAGE_MEGABYTES} MB.",
         )
     return reservation
 
 
-def _resize(pool: Path, change: int) -> int:
-    """Pages by which the pool really grew (a short memory gives fewer)."""
-    before = _count(pool, "nr_hugepages")
-    (pool / "nr_hugepages").write_text(str(max(before + change, 0)))
-    return _count(pool, "nr_hugepages") - before
+def _add(pool: Path, missing: int) -> int:
+    """Pages by which the pool grew. Surplus ones count: the kernel makes them persistent before it adds any."""
+    if missing <= 0:
+        return 0
+    before = _persistent(pool)
+    _set_persistent(pool, _count(pool, "nr_hugepages") + missing)
+    return _persistent(pool) - before
+
+
+def _free(pool: Path) -> int:
+    return _count(pool, "free_hugepages") - _count(pool, "resv_hugepages")
+
+
+def _persistent(pool: Path) -> int:
+    return _count(pool, "nr_hugepages") - _count(pool, "surplus_hugepages")
+
+
+def _set_persistent(pool: Path, pages: int) -> None:
+    """The kernel does what it can: with a short memory the pool grows by fewer."""
+    (pool / "nr_hugepages").write_text(str(max(pages, 0)))
 
 
 def _count(pool: Path, name: str) -> int:

@@ -19,6 +19,15 @@ def count(name: str) -> int:
     return int((POOL / name).read_text())
 
 
+def touch(number: int) -> mmap.mmap:
+    """Map so many huge pages and use each."""
+    size = number * PAGE_MEGABYTES << 20
+    used = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_HUGETLB)
+    for page in range(0, size, PAGE_MEGABYTES << 20):
+        used[page : page + 4] = b"mine"
+    return used
+
+
 @pytest.fixture
 def pages() -> Iterator[int]:
     """Pages in the pool before the test, which must be there after it."""
@@ -67,10 +76,7 @@ def test_pages_still_in_use_leave_when_they_become_free(pages: int) -> None:
     """A page that is mapped at release() stays with its user, and leaves the pool with him."""
     free = count("free_hugepages") - count("resv_hugepages")
     reservation = reserve((free + 2) * PAGE_MEGABYTES)
-    size = (free + 1) * PAGE_MEGABYTES << 20
-    used = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_HUGETLB)
-    for page in range(0, size, PAGE_MEGABYTES << 20):
-        used[page : page + 4] = b"mine"
+    used = touch(free + 1)
     reservation.release()
     assert used[:4] == b"mine"
     assert count("nr_hugepages") == pages + 1
@@ -78,10 +84,30 @@ def test_pages_still_in_use_leave_when_they_become_free(pages: int) -> None:
     assert until(lambda: count("nr_hugepages") == pages)
 
 
+def test_reservations_that_overlap_with_use(pages: int) -> None:
+    """While pages of a former reservation are in use others come and go: in the end the pool is exact."""
+    free = count("free_hugepages") - count("resv_hugepages")
+    first = reserve((free + 2) * PAGE_MEGABYTES)
+    used = touch(free + 2)
+    second = reserve(3 * PAGE_MEGABYTES)
+    first.release()
+    assert count("surplus_hugepages") == 0  # the free pages of the second went first
+    second.release()
+    third = reserve(1 * PAGE_MEGABYTES)
+    assert count("free_hugepages") == 1
+    third.release()
+    assert count("nr_hugepages") == pages + 2
+    used.close()
+    assert until(lambda: count("nr_hugepages") == pages)
+
+
 def test_too_much_is_refused_and_leaves_the_pool_as_it_was(pages: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory that yields fewer pages than asked for: an error with both numbers, and no page kept."""
-    resize = hugepages._resize
-    monkeypatch.setattr(hugepages, "_resize", lambda pool, change: resize(pool, min(change, 1)))  # a short memory
+    set_persistent = hugepages._set_persistent
+    most = count("nr_hugepages") + 1
+    monkeypatch.setattr(
+        hugepages, "_set_persistent", lambda pool, n: set_persistent(pool, min(n, most))
+    )  # short memory
     free = count("free_hugepages") - count("resv_hugepages")
     wanted = (free + 3) * PAGE_MEGABYTES
     with pytest.raises(JupiterError, match=rf"{wanted} MB .* room for {(free + 1) * PAGE_MEGABYTES} MB") as error:
