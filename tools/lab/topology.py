@@ -51,7 +51,7 @@ class Topology:
             yield f"ip netns add {host}"
             yield f"ip netns exec {host} sysctl -qw {NO_IPV6}"
             yield f"ip -n {host} link set lo up"
-        # Else the bridge reassembles fragments and drops malformed packets. -e: kernels without br_netfilter do not.
+        # Else the bridge reassembles fragments and drops malformed packets. -e: not every kernel has br_netfilter.
         yield "ip netns exec switch sysctl -eqw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-arptables=0"
         for bridge in sorted({cable.bridge for cable in self.cables}):
             yield f"ip -n switch link add {bridge} up type bridge"
