@@ -68,6 +68,7 @@ def test_it_starts_again_and_again(idle: Laboratory) -> None:
 
 def test_it_starts_after_having_been_killed(idle: Laboratory) -> None:
     """What kill -9 left behind (socket, pid file, nft table) does not keep the next one from starting."""
+    idle.director.configure(ONE_ARM, {"hugepages": "none"})  # nobody gives back the pages of a killed service
     idle.director.run("jupiter-service", "--daemon")
     pid = idle.director.path("/run/jupiter.pid").read_text().split()[0]
     idle.director.run("kill", "-KILL", pid)
@@ -76,6 +77,7 @@ def test_it_starts_after_having_been_killed(idle: Laboratory) -> None:
     assert answers(VirtualService(idle, 8888).add(), 4) == {"server1", "server2"}
     idle.director.run("jupiter-ctl", "stop")
     wait_until(lambda: not services(idle), "jupiter-service to end")
+    idle.director.configure(ONE_ARM)
 
 
 def test_a_second_instance_is_refused(director: Laboratory) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 VIP = "10.0.1.1"
 NO_IPV6 = "net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1"  # its chatter disturbs counters
+NO_BRIDGE_FILTER = "net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-arptables=0"
 LOCAL_ADDRESSES = "10.0.2.1/32, 10.0.2.2/32, 10.0.2.3/32, 10.0.2.4/32"
 
 
@@ -52,7 +53,7 @@ class Topology:
             yield f"ip netns exec {host} sysctl -qw {NO_IPV6}"
             yield f"ip -n {host} link set lo up"
         # Else the bridge reassembles fragments and drops malformed packets. -e: not every kernel has br_netfilter.
-        yield "ip netns exec switch sysctl -eqw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-arptables=0"
+        yield f"ip netns exec switch sysctl -eqw {NO_BRIDGE_FILTER}"
         for bridge in sorted({cable.bridge for cable in self.cables}):
             yield f"ip -n switch link add {bridge} up type bridge"
         for cable in self.cables:
