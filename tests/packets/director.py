@@ -1,0 +1,142 @@
+"""The director under test: one engine, its clock, and the account of every packet."""
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from socket import inet_aton
+from typing import NamedTuple
+
+from scapy.layers.l2 import Ether
+from scapy.packet import Packet
+
+from fastpath import engine
+from tests.packets.frames import DIRECTOR, LOCAL, SERVER, VIP, is_correct, server_mac
+
+QUIET = 3 * 7440
+"""Seconds of silence after which nothing may be left of a test that sets no longer timeout."""
+
+
+class Sent(NamedTuple):
+    """What one send() made leave."""
+
+    to_network: list[Packet]
+    ports: list[int]
+    to_kernel: list[bytes]
+
+    def one(self) -> Packet:
+        """The only packet; there must be exactly one, and nothing for the kernel."""
+        assert (len(self.to_network), len(self.to_kernel)) == (1, 0), self
+        return self.to_network[0]
+
+
+class Director:
+    """An engine with ring ports 0 and 1, and a clock that only tests move."""
+
+    def __init__(self, connections: int, timeouts: engine.Timeouts, mtu: int) -> None:
+        self.now = 0.0
+        self.services: set[int] = set()
+        self.servers: set[int] = set()
+        self._prefix = f"jupiter-test-{os.getpid()}"
+        cpu = min(os.sched_getaffinity(0))
+        argv = ["--lcores", f"0@{cpu},1@{cpu}", "--no-huge", "-m", "128", "--no-pci", "--no-telemetry"]
+        engine.init([*argv, "--file-prefix", self._prefix, "--log-level", "3"], connections, timeouts, 8192, mtu)
+        engine.add_ring_port("first")
+        engine.add_ring_port("second")
+        self.reset()
+
+    def close(self) -> None:
+        engine.close()
+        shutil.rmtree(Path("/var/run/dpdk", self._prefix), ignore_errors=True)
+
+    def reset(self) -> None:
+        """As it was when it began: no services, no connections, one local address."""
+        engine.publish([], sorted(self.services))
+        self.now += QUIET
+        engine.run_once([], now=self.now)
+        for server in self.servers:
+            engine.release_server(server)
+        self.services.clear()
+        self.servers.clear()
+        engine.set_port_address(0, inet_aton(DIRECTOR))
+        self.locals(LOCAL)
+        self.locals(port=1)
+
+    def locals(self, *addresses: str, port: int = 0) -> None:
+        engine.set_local_addresses(port, [inet_aton(address) for address in addresses])
+
+    def service(
+        self,
+        servers: Mapping[str, int] | Sequence[str] = (SERVER,),
+        protocol: int = engine.TCP,
+        scheduler: str = "rr",
+        *,
+        id: int = 0,
+        first: int = 0,
+        vport: int | None = None,
+        vip: str = VIP,
+        timeout: int = 0,
+        hops: Mapping[str, tuple[int, str]] | None = None,
+    ) -> engine.Service:
+        """Publish a service of these servers (address -> weight) on VIP:80 (udp: 53), server ids from `first` on,
+        in the order given; their next hops (port, MAC): resolved, on port 0, unless `hops` says otherwise."""
+        weights = servers if isinstance(servers, Mapping) else dict.fromkeys(servers, 1)
+        port = 80 if protocol == engine.TCP else 53
+        made = engine.Service(
+            id, inet_aton(vip), vport or port, protocol, engine.SCHEDULERS[scheduler], timeout,
+            tuple(engine.Server(first + n, inet_aton(a), port, w) for n, (a, w) in enumerate(weights.items())),
+        )  # fmt: skip
+        engine.publish([made])
+        self.services.add(id)
+        for server, address in zip(made.servers, weights, strict=True):
+            self.servers.add(server.id)
+            out, mac = (hops or {}).get(address, (0, server_mac(address)))
+            engine.set_next_hop(server.id, out, bytes.fromhex(mac.replace(":", "")))
+        return made
+
+    def remove(self, *services: int) -> None:
+        engine.publish([], services)
+        self.services -= set(services)
+
+    def send(
+        self,
+        *frames: bytes | tuple[int, bytes] | tuple[int, bytes, int],
+        kernel: Sequence[tuple[int, bytes]] = (),
+        drops: Mapping[str, int] | None = None,
+    ) -> Sent:
+        """Take turns over these frames. Each one must leave, or be dropped under exactly the reasons in `drops`;
+        what leaves for the network (not the kernel's own frames) must carry right checksums."""
+        before = engine.drops()
+        left = engine.run_once(list(frames), now=self.now, kernel=kernel)
+        dropped = {reason: n - before[reason] for reason, n in engine.drops().items() if n != before[reason]}
+        assert dropped == (drops or {})
+        assert len(left) == len(frames) + len(kernel) - sum(dropped.values())
+        own = [raw for _, raw in kernel]
+        assert all(is_correct(raw) for port, raw in left if port is not None and raw not in own)
+        return Sent(
+            [Ether(raw) for port, raw in left if port is not None],
+            [port for port, _ in left if port is not None],
+            [raw for port, raw in left if port is None],
+        )
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, with nothing to do but timers."""
+        self.now += seconds
+        self.send()
+
+    def connections(self, protocol: int = engine.TCP) -> list[engine.Connection]:
+        rows, cursor = engine.connections(0, protocol)
+        while cursor is not None:
+            page, cursor = engine.connections(0, protocol, cursor)
+            rows += page
+        return rows
+
+    def states(self) -> list[str]:
+        return [c.state for c in self.connections()]
+
+    def in_use(self) -> int:
+        return engine.worker_counters()[0].connections
+
+
+def dotted(addresses: Iterable[bytes]) -> list[str]:
+    return [".".join(map(str, address)) for address in addresses]
