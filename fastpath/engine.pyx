@@ -22,7 +22,7 @@ from fastpath.table.frame_ring cimport (
     load_acquire, ring_front, ring_is_empty, ring_release, ring_write, store_release)
 from fastpath.table.region cimport MAP_FAILED, mmap, region_init, region_map, region_plan, table_open
 from fastpath.table.service cimport IPONLY, IPPORT, N_SCHEDULERS, RR, WRR
-from fastpath.table.tcp_state cimport half_open, state_names, timeout_of
+from fastpath.table.tcp_state cimport state_names, timeout_of
 from fastpath.worker cimport worker_main, worker_turn
 
 
@@ -54,7 +54,7 @@ class EngineError(Exception):
 TCP = 6
 UDP = 17
 SCHEDULERS = {"rr": RR, "wrr": WRR, "ipport": IPPORT, "iponly": IPONLY}
-DROP_REASONS = {drop_keys[i].decode(): drop_texts[i].decode() for i in range(N_DROP_REASONS)}
+DROP_REASONS = dict([(drop_keys[i].decode(), drop_texts[i].decode()) for i in range(N_DROP_REASONS)])
 
 Timeouts = namedtuple("Timeouts", "tcp_established tcp_transitory tcp_closed udp", defaults=(7440, 240, 10, 300))
 Environment = namedtuple("Environment", "main_lcore worker_lcores region_pages region_bytes")
@@ -92,7 +92,7 @@ cdef dict server_base = {}      # id -> what its counters stood at when the id w
 cdef list rings = []            # ring port number -> (rx, tx) as integers
 
 
-# ---- start and stop ---------------------------------------------------------------------------------------------------
+# ---- start and stop ------------------------------------------------------------------------------------------------
 
 cdef str eal_error():
     return rte_strerror(rte_errno).decode()
@@ -257,7 +257,7 @@ cdef need(bint condition, str text):
         raise EngineError(text)
 
 
-# ---- ports ------------------------------------------------------------------------------------------------------------
+# ---- ports ---------------------------------------------------------------------------------------------------------
 
 cdef frame_ring *make_frame_ring(uint32_t frame_max) except NULL:
     cdef frame_ring *r = <frame_ring *>aligned_memory(sizeof(frame_ring))
@@ -355,7 +355,7 @@ def kernel_loop():
         kernel_looping = False
 
 
-# ---- publishing ---------------------------------------------------------------------------------------------------------
+# ---- publishing ----------------------------------------------------------------------------------------------------
 
 cdef be32 be32_of(address) except? 0:
     cdef be32 x
@@ -508,7 +508,6 @@ cdef swap_blocks(service **blocks, services, removed, service_map *fresh):
 
 cdef remove_blocks(removed):
     """No map leads to these any more."""
-    cdef service *old
     blocks = []
     for id in removed:
         blocks.append(<size_t>S.services[<uint32_t>id])
@@ -541,7 +540,7 @@ def set_next_hop(int server, int port, mac):
     store_word(&S.servers[server].hop, hop)
 
 
-# ---- counters -------------------------------------------------------------------------------------------------------------
+# ---- counters ------------------------------------------------------------------------------------------------------
 
 cdef tuple server_sums(uint32_t id):
     cdef server_count *c
@@ -618,7 +617,7 @@ def worker_counters():
         W[i].table.capacity - W[i].table.region.in_use) for i in range(N_WORKERS)]
 
 
-# ---- connections ------------------------------------------------------------------------------------------------------------
+# ---- connections ---------------------------------------------------------------------------------------------------
 
 cdef ask(uint32_t id, verb *v):
     """Put a question into a worker's mailbox and wait for the answer; a worker that does not run is answered for."""
@@ -638,8 +637,10 @@ cdef address_bytes(const void *address):
 cdef describe(worker *w, connection *c):
     return Connection(
         w.id, c.protocol,
-        (address_bytes(&c.flow[0].saddr), be16_of(c.flow[0].sport)), (address_bytes(&c.flow[0].daddr), be16_of(c.flow[0].dport)),
-        (address_bytes(&c.flow[1].daddr), be16_of(c.flow[1].dport)), (address_bytes(&c.flow[1].saddr), be16_of(c.flow[1].sport)),
+        (address_bytes(&c.flow[INBOUND].saddr), be16_of(c.flow[INBOUND].sport)),
+        (address_bytes(&c.flow[INBOUND].daddr), be16_of(c.flow[INBOUND].dport)),
+        (address_bytes(&c.flow[OUTBOUND].daddr), be16_of(c.flow[OUTBOUND].dport)),
+        (address_bytes(&c.flow[OUTBOUND].saddr), be16_of(c.flow[OUTBOUND].sport)),
         c.flags, state_names[c.state].decode(), <uint32_t>(w.now - c.last_seen) / 1000.0, timeout_of(S, c) // 1000, c.server)
 
 
@@ -658,7 +659,7 @@ def connections(uint32_t worker, protocol, cursor=0, limit=1024):
         free(v.rows)
 
 
-# ---- one turn by hand ---------------------------------------------------------------------------------------------------------
+# ---- one turn by hand ----------------------------------------------------------------------------------------------
 
 cdef feed(uint32_t port, bytes frame, uint64_t flags):
     cdef rte_mbuf *m = rte_pktmbuf_alloc(S.pool)

@@ -23,7 +23,7 @@ enum { GO_ON = 0, SEND = 1, PUNT = 2, DROP = 3 };
 
 #define NONE UINT32_MAX /* no connection, no service, no server */
 
-/* ---- why a packet was dropped: one reason each, the name is API --------------------------------------------------- */
+/* ---- why a packet was dropped: one reason each, the name is API ------------------------------------------------ */
 
 #define DROP_REASONS(X)                                                                                               \
     X(FRAME_TRUNCATED, "frame_truncated", "the frame is shorter than its Ethernet header")                            \
@@ -75,7 +75,7 @@ static const char *const drop_texts[N_DROP_REASONS] = {
 #undef X
 };
 
-/* ---- connections: the region of a worker -------------------------------------------------------------------------- */
+/* ---- connections: the region of a worker ----------------------------------------------------------------------- */
 
 /* One direction's addresses as they stand in a packet of that direction. */
 struct flow {
@@ -148,7 +148,7 @@ struct table {
     uint32_t n_buckets, capacity, half_open_limit;
 };
 
-/* ---- services: written by the main thread ------------------------------------------------------------------------- */
+/* ---- services: written by the main thread ---------------------------------------------------------------------- */
 
 /* One published version of a service: immutable, replaced whole. */
 struct service {
@@ -202,7 +202,7 @@ struct local_pool {
     be32 addresses[];
 };
 
-/* ---- frames to and from the kernel --------------------------------------------------------------------------------- */
+/* ---- frames to and from the kernel ----------------------------------------------------------------------------- */
 
 enum { FRAME_SLOTS = 256 };
 
@@ -215,7 +215,7 @@ struct frame_ring {
     uint8_t *data; /* FRAME_SLOTS x stride: a 4-byte length, then the frame */
 };
 
-/* ---- counters: one writer each -------------------------------------------------------------------------------------- */
+/* ---- counters: one writer each --------------------------------------------------------------------------------- */
 
 struct server_count {
     uint64_t active, total, packets[2], bytes[2];
@@ -235,7 +235,7 @@ struct port_count {
     uint64_t rx_dropped, tx_dropped, kernel_rx, kernel_tx;
 };
 
-/* ---- what main and workers share ------------------------------------------------------------------------------------ */
+/* ---- what main and workers share ------------------------------------------------------------------------------- */
 
 struct port {
     uint64_t mac; /* 48 bits, as they stand in memory */

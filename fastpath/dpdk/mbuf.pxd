@@ -34,4 +34,3 @@ cdef extern from "<rte_ring.h>" nogil:
     unsigned int rte_ring_count(const rte_ring *r)
     int rte_ring_enqueue(rte_ring *r, void *obj)
     int rte_ring_dequeue(rte_ring *r, void **obj)
-

@@ -6,7 +6,8 @@ from libc.string cimport memmove
 from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_prepend, rte_pktmbuf_trim
 from fastpath.layout cimport be32
 from fastpath.net.checksum cimport compute, difference, update
-from fastpath.net.frame cimport frame_at, load16, load32, load48, rte_be_to_cpu_16, rte_cpu_to_be_16, store16, store32, store48
+from fastpath.net.frame cimport (
+    frame_at, load16, load32, load48, rte_be_to_cpu_16, rte_cpu_to_be_16, store16, store32, store48)
 from fastpath.net.headers cimport (
     ETH_DST, ETH_LEN, ETH_SRC, ETH_TYPE, ETHERTYPE_IPV4, ICMP_CHECKSUM, ICMP_CODE, ICMP_ECHO_REPLY, ICMP_LEN, ICMP_REST,
     ICMP_TYPE, IPV4_CHECKSUM, IPV4_DST, IPV4_FRAGMENT, IPV4_ID, IPV4_LEN, IPV4_PROTOCOL, IPV4_SRC, IPV4_TOTAL_LENGTH, IPV4_TTL,

@@ -6,8 +6,8 @@ from libc.string cimport memset
 
 from fastpath.layout cimport (
     ADDRESS_FREE, ADDRESS_LOCAL, BURST, CONNECTIONS_EXHAUSTED, GO_ON, HOP_RESOLVED, INBOUND, LIST_HALF_OPEN, LIST_HEADS,
-    NEXT_HOP_UNRESOLVED, NO_CONNECTION, NO_LOCAL_PORT, NO_SERVER, NO_SERVICE, NONE, OUTBOUND, PUNT, SPOOFED_SOURCE, TTL_EXCEEDED,
-    batch, connection, flow, local_pool, server, service, table, worker)
+    NEXT_HOP_UNRESOLVED, NO_CONNECTION, NO_LOCAL_PORT, NO_SERVER, NO_SERVICE, NONE, OUTBOUND, PUNT, SPOOFED_SOURCE,
+    TTL_EXCEEDED, batch, connection, flow, local_pool, server, service, table, worker)
 from fastpath.net.frame cimport frame_at, load48
 from fastpath.net.headers cimport ETH_LEN, ICMP_TIME_EXCEEDED, IPV4_TTL, PROTO_TCP
 from fastpath.net.icmp cimport answer_error

@@ -10,7 +10,8 @@ cdef inline uint8_t drop(batch *b, uint32_t i, uint8_t reason) noexcept nogil:
     return DROP
 
 
-cdef inline uint8_t drop_for_service(worker *w, uint32_t i, uint8_t reason, uint32_t service, uint32_t direction) noexcept nogil:
+cdef inline uint8_t drop_for_service(worker *w, uint32_t i, uint8_t reason, uint32_t service,
+                                     uint32_t direction) noexcept nogil:
     """A drop that the service's operator will ask about."""
     cdef service_count *count = &w.service_counts[service]
     count.drops[direction] += 1

@@ -11,7 +11,8 @@ from fastpath.table.service cimport IPONLY, IPPORT, RR, map_find
 cdef extern from *:
     """
     /* Maglev table sizes, primes: 100 slots a server, so that a slot is at most 1 % of a fair share. */
-    static const struct { uint32_t servers, slots; } maglev_sizes[] = {{100, 10007}, {655, 65537}, {6553, 655357}, {65536, 6553621}};
+    static const struct { uint32_t servers, slots; } maglev_sizes[] = {
+        {100, 10007}, {655, 65537}, {6553, 655357}, {65536, 6553621}};
     static inline uint32_t maglev_size(uint32_t servers) {
         uint32_t i = 0;
         while (servers > maglev_sizes[i].servers)

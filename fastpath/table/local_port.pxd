@@ -35,7 +35,9 @@ cdef inline uint64_t choose_local(worker *w, uint32_t id, const local_pool *pool
     """
     cdef server_count *count = &w.server_counts[id]
     cdef const server *s = &w.shared.servers[id]
-    cdef uint64_t key = hash2(s.raddr, <uint64_t>s.rport << 16 | s.protocol, w.table.hash_key[1], w.table.hash_key[0])
+    # The id is part of the key: two services may share a real server, and must not walk the same way.
+    cdef uint64_t key = hash2(<uint64_t>id << 32 | s.raddr, <uint64_t>s.rport << 16 | s.protocol, w.table.hash_key[1],
+                              w.table.hash_key[0])
     cdef uint32_t tries = LOCAL_TRIES * w.shared.n_workers
     cdef uint32_t x
     cdef uint64_t hash

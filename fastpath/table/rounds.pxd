@@ -56,7 +56,8 @@ cdef inline turn heap_pop(turn *heap, uint32_t *n) noexcept nogil:
     return first
 
 
-cdef inline int lay_round(const uint32_t *weights, uint32_t n, uint64_t total, uint16_t *slots, uint32_t n_slots) noexcept nogil:
+cdef inline int lay_round(const uint32_t *weights, uint32_t n, uint64_t total, uint16_t *slots,
+                          uint32_t n_slots) noexcept nogil:
     """Write the first n_slots turns of n servers with these weights (sum `total`; 0: none) as positions; -1: no memory.
 
     A server waits in a list at the slot where its next turn begins, then in a heap by its turn's end.

@@ -6,14 +6,14 @@ a turn meets headers that were written long before. Connections are drawn unifor
 
 import array
 
-from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastpath.dpdk.eal cimport rte_get_tsc_hz, rte_rdtsc
 from fastpath.dpdk.ethdev cimport rte_eth_rx_burst, rte_eth_tx_burst
 from fastpath.dpdk.mbuf cimport (
-    rte_mbuf, rte_mempool, rte_pktmbuf_alloc, rte_pktmbuf_append, rte_pktmbuf_free, rte_pktmbuf_trim, rte_ring)
+    rte_mbuf, rte_mempool, rte_pktmbuf_alloc, rte_pktmbuf_append, rte_ring)
 from fastpath.layout cimport BURST, INBOUND, OUTBOUND, worker
 from fastpath.net.checksum cimport compute, fold
 from fastpath.net.frame cimport (
