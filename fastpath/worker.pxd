@@ -37,7 +37,6 @@ cdef inline uint32_t worker_turn(worker *w, uint32_t now) noexcept nogil:
     flush(w)
     answer(w)
     expire(w)
-    rte_rcu_qsbr_quiescent(w.shared.rcu, w.id)
     w.turns += 1
     w.busy_turns += packets != 0
     w.packets += packets
@@ -50,5 +49,6 @@ cdef inline int worker_main(void *argument) noexcept nogil:
     rte_rcu_qsbr_thread_online(w.shared.rcu, w.id)
     while not load_acquire(&w.shared.stopping):
         worker_turn(w, clock_ms(w, rte_rdtsc()))
+        rte_rcu_qsbr_quiescent(w.shared.rcu, w.id)  # between turns a worker holds nothing that publish() may free
     rte_rcu_qsbr_thread_offline(w.shared.rcu, w.id)
     return 0

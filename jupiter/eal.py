@@ -26,6 +26,9 @@ class PortSource:
     vdevs: tuple[str, ...] = ()
     bond_mode: int = 0
 
+    def __str__(self) -> str:
+        return f"pci = {', '.join(self.pci)}" if self.pci else f"vdev = {' '.join(self.vdevs)}"
+
     @property
     def members(self) -> tuple[str, ...]:
         """EAL device names."""

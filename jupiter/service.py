@@ -129,7 +129,10 @@ def open_devices(datapath: "Datapath", settings: Settings, undo: ExitStack) -> d
     """Ports and their kernel interfaces: name of the interface -> number of the port."""
     interfaces = {}
     for index, s in enumerate(settings.devices):
-        port = datapath.add_port(s.device, s.local_addresses, s.source.port_name(index), s.rx_size, s.tx_size)
+        try:
+            port = datapath.add_port(s.device, s.local_addresses, s.source.port_name(index), s.rx_size, s.tx_size)
+        except JupiterError as error:
+            raise JupiterError(error.code, f"Device {s.device.name}, {s.source}: {error.text}") from error
         log.info("port %d: %s (%s), MAC %s", port.number, port.name, port.driver, port.mac.hex(":"))
         kernel = tap.open_tap(s.device.name, port.mac, s.device.mtu)
         undo.callback(kernel.close)
