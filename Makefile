@@ -5,6 +5,7 @@
 PYTHON  := .venv/bin/python
 ENGINE  := .venv/engine.stamp
 PROBE   := .venv/probe.stamp
+DRIVE   := .venv/drive.stamp
 SOURCES := setup.py $(shell find fastpath -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
 help: ## this list
@@ -27,6 +28,12 @@ $(PROBE): $(ENGINE) tests/fastpath/probe.pyx
 	@JUPITER_TEST_PROBE=1 tools/as-owner $(PYTHON) setup.py -q build_ext --inplace
 	@tools/as-owner touch $@
 
+# The benchmark's driver.
+$(DRIVE): $(ENGINE) tools/bench/drive.pyx
+	@echo "== Building the benchmark's driver"
+	@JUPITER_BENCH=1 tools/as-owner $(PYTHON) setup.py -q build_ext --inplace
+	@tools/as-owner touch $@
+
 .venv/stamp: requirements.txt | setup ;
 
 demo: build ## the walk-through: a laboratory, two nginx, two DNS servers, a table (root)
@@ -42,11 +49,12 @@ test: build $(PROBE) ## every test (root)
 	@$(PYTHON) tools/runtests
 
 lint: setup ## ruff, mypy --strict on jupiter/, cython-lint
-	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff check . tools/jupiter-devbind tools/runtests
+	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy --strict jupiter
-	.venv/bin/cython-lint fastpath
+	PATH="$(CURDIR)/.venv/bin:$$PATH" cython-lint fastpath tests tools
 
-bench: build ## cycles per packet, beside what the bare ring costs
+bench: build $(DRIVE) ## ticks per packet, beside what the bare ring costs (root: with huge pages)
 	@$(PYTHON) -m tools.bench
 
 clean: ## remove what was built; .venv stays

@@ -30,11 +30,20 @@ def extension(name: str, source: str) -> Extension:
     return Extension(
         name,
         [source],
-        depends=["setup.py", *(str(p.relative_to(HERE)) for p in sorted((HERE / "fastpath").rglob("*"))
-                               if p.suffix in (".h", ".pxd"))],
+        depends=[
+            "setup.py",
+            *(str(p.relative_to(HERE)) for p in sorted((HERE / "fastpath").rglob("*")) if p.suffix in (".h", ".pxd")),
+        ],
         include_dirs=["fastpath"],
-        extra_compile_args=[*dpdk("--cflags"), f"-march={march}", "-O3", "-g", "-fno-strict-aliasing",
-                            "-Wno-unused-function", "-Wno-unused-but-set-variable"],
+        extra_compile_args=[
+            *dpdk("--cflags"),
+            f"-march={march}",
+            "-O3",
+            "-g",
+            "-fno-strict-aliasing",
+            "-Wno-unused-function",
+            "-Wno-unused-but-set-variable",
+        ],
         extra_link_args=["-Wl,--as-needed", *dpdk("--libs"), "-lrte_net_ring"],
     )
 

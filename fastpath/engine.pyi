@@ -31,7 +31,8 @@ class Timeouts(NamedTuple):
     udp: int = 300
 
 class Environment(NamedTuple):
-    """What init() found: main lcore, worker lcores, "huge pages"|"normal pages" of the connection region and its bytes."""
+    """What init() found: main lcore, worker lcores, "huge pages" or "normal pages" under the connection region, its
+    bytes."""
 
     main_lcore: int
     worker_lcores: tuple[int, ...]
@@ -70,7 +71,7 @@ class Service(NamedTuple):
     servers: tuple[Server, ...]
 
 class ServerCounters(NamedTuple):
-    """Summed over workers. Bytes are Ethernet frames without FCS. inbound: sent to the server; outbound: received from it."""
+    """Summed over workers; bytes of Ethernet frames without FCS. inbound: to the server; outbound: from it."""
 
     active: int
     total: int
@@ -80,7 +81,7 @@ class ServerCounters(NamedTuple):
     outbound_bytes: int
 
 class ServiceCounters(NamedTuple):
-    """Packets that a service dropped, per direction as they arrived (what was forwarded is the sum over its servers)."""
+    """What a service dropped, by the direction it came in (what was forwarded is the sum over its servers)."""
 
     inbound_drops: int
     inbound_drop_bytes: int
@@ -214,8 +215,8 @@ def run_once(
     (None, frame) for the kernel. `now`: seconds of the test's own clock, never going back."""
 
 class Handles(NamedTuple):
-    """Addresses, for C or Cython that takes turns by itself (tools/bench): `uint32_t take_turn(struct worker *, uint32_t
-    now_ms)`, the worker, the packet pool, and the rings of a ring port."""
+    """Addresses, for C or Cython that takes turns by itself (tools/bench): the function
+    `uint32_t take_turn(struct worker *, uint32_t now_ms)`, the worker, the packet pool, the rings of a ring port."""
 
     take_turn: int
     worker: int

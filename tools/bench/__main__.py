@@ -10,9 +10,8 @@ import os
 import platform
 import socket
 import statistics
-import sys
 from array import array
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from fastpath import engine
+from jupiter.errors import JupiterError
+from jupiter.host import hugepages
 from tools.bench.drive import Drive
 
 BURST = 32
+EAL_MEGABYTES = 512
 BUFFERS = 80_000  # more than the driver's 65,536 frames
 SIZES = {"1k": 1 << 10, "100k": 100_000 // BURST * BURST, "1M": 1_000_000}
 TCP, WRR = engine.TCP, engine.SCHEDULERS["wrr"]
@@ -32,18 +34,20 @@ console = Console(stderr=True)
 
 
 def prefer_this_process() -> None:
-    """Out of the session's scheduling group, where `nice` does nothing, into one of its own with priority (root only)."""
+    """Out of the session's scheduling group, where `nice` does nothing, into one of its own, first in line (root)."""
     with suppress(OSError):
         os.setsid()
         Path("/proc/self/autogroup").write_text("-20")
 
 
 def open_engine(capacity: int, huge: bool) -> Drive:
-    memory = ["--in-memory", "-m", "512"] if huge else ["--no-huge", "-m", "512"]
-    main, worker = (min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0)))
+    memory = ["--in-memory" if huge else "--no-huge", "-m", str(EAL_MEGABYTES)]
+    main, worker = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     environment = engine.init(
         ["--lcores", f"0@{main},1@{worker}", "--no-pci", "--no-telemetry", "--log-level", "3", *memory],
-        connections=capacity + capacity // 4, buffers=BUFFERS)
+        connections=capacity + capacity // 4,
+        buffers=BUFFERS,
+    )
     console.print(f"connection region: {environment.region_bytes >> 20} MB on {environment.region_pages}")
     port = engine.add_ring_port("bench")
     engine.set_local_addresses(0, [socket.inet_aton(f"10.0.2.{i}") for i in range(1, 17)])
@@ -57,8 +61,11 @@ def open_engine(capacity: int, huge: bool) -> Drive:
 
 def summary(bursts: "array[int]") -> dict[str, float]:
     ticks = sorted(bursts)
-    return {"median": statistics.median(ticks) / BURST, "mean": statistics.fmean(ticks) / BURST,
-            "p99": ticks[len(ticks) * 99 // 100] / BURST}
+    return {
+        "median": statistics.median(ticks) / BURST,
+        "mean": statistics.fmean(ticks) / BURST,
+        "p99": ticks[len(ticks) * 99 // 100] / BURST,
+    }
 
 
 def run(drive: Drive, rounds: int) -> list[dict[str, Any]]:
@@ -66,7 +73,7 @@ def run(drive: Drive, rounds: int) -> list[dict[str, Any]]:
     for name, size in SIZES.items():
         drive.open(size)
         io = summary(drive.measure_io(rounds))["median"]
-        for direction, label in enumerate(("client to server", "server to client")):
+        for direction, label in enumerate(("to server", "to client")):
             row = {"connections": name, "direction": label, "io": io, **summary(drive.measure(direction, rounds))}
             rows.append(row)
             console.print(f"{name:>5} {label}: {row['median']:.0f} ticks")
@@ -74,49 +81,59 @@ def run(drive: Drive, rounds: int) -> list[dict[str, Any]]:
 
 
 def show(rows: list[dict[str, Any]], hz: int) -> None:
-    table = Table(title=f"TSC ticks ({hz / 1e6:.0f} MHz) per established TCP packet, 64 B, bursts of 32, without a NIC")
+    table = Table(
+        title=f"Ticks of the TSC ({hz / 1e6:.0f} MHz) per established TCP packet\n64 B, bursts of 32, without a NIC"
+    )
     for heading in ("connections", "direction"):
         table.add_column(heading)
     for heading in ("median", "mean", "p99", "ns", "ring io", "times io"):
         table.add_column(heading, justify="right")
     for row in rows:
-        table.add_row(row["connections"], row["direction"], f"{row['median']:.0f}", f"{row['mean']:.0f}",
-                      f"{row['p99']:.0f}", f"{row['median'] / hz * 1e9:.0f}", f"{row['io']:.1f}",
-                      f"{row['median'] / row['io']:.0f}")
+        table.add_row(
+            row["connections"],
+            row["direction"],
+            f"{row['median']:.0f}",
+            f"{row['mean']:.0f}",
+            f"{row['p99']:.0f}",
+            f"{row['median'] / hz * 1e9:.0f}",
+            f"{row['io']:.1f}",
+            f"{row['median'] / row['io']:.0f}",
+        )
     Console().print(table)
+
+
+def reserve_huge_pages(wanted: bool | None, undo: ExitStack) -> bool:
+    """Whether the run has huge pages; None: where they can be had."""
+    if wanted is False:
+        return False
+    try:
+        reservation = hugepages.reserve(EAL_MEGABYTES + 64 + (engine.region_bytes(SIZES["1M"] * 5 // 4) >> 20))
+    except JupiterError as error:
+        if wanted:
+            raise click.ClickException(error.text) from error
+        console.print(f"normal pages: {error.text}")
+        return False
+    undo.callback(reservation.release)
+    return True
 
 
 @click.command()
 @click.option("--rounds", default=8, show_default=True, help="Runs over 65,536 frames for each row.")
-@click.option("--huge/--no-huge", default=None, help="Huge pages; default: where 1,000 MB can be had.")
-@click.option("--json", "json_path", type=click.Path(), help="Write figures, machine and revision to this file.")
+@click.option("--huge/--no-huge", default=None, help="Huge pages; default: where they can be had.")
+@click.option("--json", "json_path", type=click.Path(), help="Write figures and machine to this file.")
 def main(rounds: int, huge: bool | None, json_path: str | None) -> None:
     """Cycles per packet, beside what the bare ring costs."""
     prefer_this_process()
-    reservation = None
-    if huge is not False:
-        from jupiter.errors import JupiterError
-        from jupiter.host import hugepages
-        try:
-            reservation = hugepages.reserve(512 + (engine.region_bytes(SIZES["1M"] * 5 // 4) >> 20) + 64)
-            huge = True
-        except JupiterError as error:
-            if huge:
-                raise click.ClickException(error.text) from error
-            console.print(f"normal pages: {error.text}")
-            huge = False
-    try:
-        drive = open_engine(SIZES["1M"], bool(huge))
+    with ExitStack() as undo:
+        drive = open_engine(SIZES["1M"], reserve_huge_pages(huge, undo))
+        undo.callback(engine.close)
         rows = run(drive, rounds)
         console.print(f"{drive.verified} frames verified; drops: { {k: v for k, v in engine.drops().items() if v} }")
-        show(rows, drive.hz)
-        if json_path:
-            Path(json_path).write_text(json.dumps({"machine": platform.uname()._asdict(), "tsc_hz": drive.hz, "rows": rows}))
-        engine.close()
-    finally:
-        if reservation:
-            reservation.release()
+    show(rows, drive.hz)
+    if json_path:
+        figures = {"machine": platform.uname()._asdict(), "tsc_hz": drive.hz, "rows": rows}
+        Path(json_path).write_text(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
