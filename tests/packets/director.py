@@ -31,10 +31,10 @@ class Sent(NamedTuple):
 
 
 class Director:
-    """An engine with ring ports 0 and 1, and a clock that only tests move."""
+    """An engine with ring ports 0 and 1, and a clock (milliseconds) that only tests move."""
 
     def __init__(self, connections: int, timeouts: engine.Timeouts, mtu: int) -> None:
-        self.now = 0.0
+        self.ms = 0
         self.services: set[int] = set()
         self.servers: set[int] = set()
         self._prefix = f"jupiter-test-{os.getpid()}"
@@ -52,8 +52,7 @@ class Director:
     def reset(self) -> None:
         """As it was when it began: no services, no connections, one local address."""
         engine.publish([], sorted(self.services))
-        self.now += QUIET
-        engine.run_once([], now=self.now)
+        self.wait(QUIET)
         for server in self.servers:
             engine.release_server(server)
         self.services.clear()
@@ -98,19 +97,28 @@ class Director:
         engine.publish([], services)
         self.services -= set(services)
 
+    def turn(
+        self,
+        frames: Sequence[bytes | tuple[int, bytes] | tuple[int, bytes, int]] = (),
+        kernel: Sequence[tuple[int, bytes]] = (),
+        drops: Mapping[str, int] | None = None,
+    ) -> list[tuple[int | None, bytes]]:
+        """Take turns over these frames. Each one must leave, or be dropped under exactly the reasons in `drops`."""
+        before = engine.drops()
+        left = engine.run_once(frames, now=self.seconds(), kernel=kernel)
+        dropped = {reason: n - before[reason] for reason, n in engine.drops().items() if n != before[reason]}
+        assert dropped == (drops or {})
+        assert len(left) == len(frames) + len(kernel) - sum(dropped.values())
+        return left
+
     def send(
         self,
         *frames: bytes | tuple[int, bytes] | tuple[int, bytes, int],
         kernel: Sequence[tuple[int, bytes]] = (),
         drops: Mapping[str, int] | None = None,
     ) -> Sent:
-        """Take turns over these frames. Each one must leave, or be dropped under exactly the reasons in `drops`;
-        what leaves for the network (not the kernel's own frames) must carry right checksums."""
-        before = engine.drops()
-        left = engine.run_once(list(frames), now=self.now, kernel=kernel)
-        dropped = {reason: n - before[reason] for reason, n in engine.drops().items() if n != before[reason]}
-        assert dropped == (drops or {})
-        assert len(left) == len(frames) + len(kernel) - sum(dropped.values())
+        """turn(); what leaves for the network (not the kernel's own frames) must carry right checksums."""
+        left = self.turn(frames, kernel, drops)
         own = [raw for _, raw in kernel]
         assert all(is_correct(raw) for port, raw in left if port is not None and raw not in own)
         return Sent(
@@ -119,10 +127,18 @@ class Director:
             [raw for port, raw in left if port is None],
         )
 
+    def seconds(self) -> float:
+        """For run_once(), whose clock is 32 bits of milliseconds."""
+        return (self.ms % 2**32 + 0.5) / 1000
+
+    def later(self, seconds: float) -> None:
+        """Move the clock; the next turn sees it."""
+        self.ms += round(seconds * 1000)
+
     def wait(self, seconds: float) -> None:
         """Let time pass, with nothing to do but timers."""
-        self.now += seconds
-        self.send()
+        self.later(seconds)
+        self.turn()
 
     def connections(self, protocol: int = engine.TCP) -> list[engine.Connection]:
         rows, cursor = engine.connections(0, protocol)
