@@ -9,6 +9,7 @@ from tests.packets.frames import inbound, tcp
 
 CHUNK = 2048
 """Frames at a time: a ring port holds 4,095."""
+FEW = 128
 
 
 class Way(NamedTuple):
@@ -40,9 +41,9 @@ def through(director: Director, frames: Iterable[bytes]) -> list[Way]:
 
 
 def establish(director: Director, clients: range) -> None:
-    """A whole handshake for each client, so that none stays half-open (those are bounded)."""
-    for at in range(clients.start, clients.stop, CHUNK):
-        some = range(at, min(at + CHUNK, clients.stop))
+    """A whole handshake for each client, few at a time: half-open ones are bounded."""
+    for at in range(clients.start, clients.stop, FEW):
+        some = range(at, min(at + FEW, clients.stop))
         director.turn([answer(raw) for _, raw in director.turn(list(packets(some)))])
         director.turn(list(packets(some, "A")))
 

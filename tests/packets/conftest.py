@@ -1,7 +1,6 @@
-"""One engine a process, so one file a pytest process (tools/runtests); every test begins and ends with nothing in it."""
+"""One engine a process, so one file a pytest process (tools/runtests); every test begins and ends empty."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -24,7 +23,7 @@ def _director(request: pytest.FixtureRequest) -> Iterator[Director]:
 
 @pytest.fixture
 def director(_director: Director) -> Iterator[Director]:
-    """The file's engine, empty; what a test leaves behind must vanish by itself: connections, counts, packet buffers."""
+    """The file's engine, empty; what a test leaves behind must vanish by itself: connections, packet buffers."""
     free = engine.port_counters(0).mbufs_free
     yield _director
     _director.reset()

@@ -51,7 +51,7 @@ def around(n: int) -> list[int]:
 @PROTOCOLS
 @DIRECTIONS
 def test_l4_checksum_at_zero(director: Director, protocol: int, direction: str) -> None:
-    """B2, B3: where the L4 checksum is 0x0000 (UDP: 0xffff) before or after the rewrite, and beside that, it is right."""
+    """B2, B3: where the L4 checksum is 0x0000 (UDP: 0xffff) before or after the rewrite, or beside it."""
     flow = Flow(director, protocol, direction)
     zero = 0 if protocol == engine.TCP else 0xFFFF
     # A payload word equal to the checksum that a zero word gives brings the sum to 0xffff, the checksum to zero.

@@ -57,7 +57,7 @@ TRANSITORY = {"FIN_WAIT", "CLOSE_WAIT", "TIME_WAIT"}
 
 @pytest.mark.parametrize(("steps", "state"), CLOSINGS.values(), ids=CLOSINGS)
 def test_closing(director: Director, steps: list[tuple[str, str]], state: str) -> None:
-    """B14, B15: each packet of a close passes, and the entry is freed after the timeout of what it came to, not before."""
+    """B14, B15: each packet of a close passes; the entry is freed after the timeout of its state, not before."""
     director.service()
     assert Connection(director).play(*steps) == state
     timeout = 240 if state in TRANSITORY else 10 if state == "CLOSE" else 7440
@@ -97,7 +97,7 @@ ENDS = {"TIME_WAIT": [(C, "FA"), (S, "FA"), (C, "A")], "CLOSE": [(C, "R")]}
 
 @pytest.mark.parametrize("end", ENDS)
 def test_reopen(director: Director, end: str) -> None:
-    """B16: a SYN on a tuple that ended opens a new connection at once; the old one's local port is not the new one's."""
+    """B16: a SYN on a tuple that ended opens a new connection at once, through another local port."""
     director.service([SERVER, OTHER_SERVER])
     connection = Connection(director)
     assert connection.play(*ENDS[end]) == end

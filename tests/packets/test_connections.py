@@ -110,7 +110,7 @@ def test_answer_that_is_not_quite_the_connections(director: Director, change: st
 
 @pytest.mark.parametrize("flags", ["A", "SA", "F", "FA", "R", "RA", "PA", "", "FPU"])
 def test_only_a_syn_opens(director: Director, flags: str) -> None:
-    """B13: in the other direction: a TCP packet of no connection opens none unless it is a SYN; counted for the service."""
+    """B13: a TCP packet of no connection opens none unless it is a SYN; counted for the service too."""
     director.service()
     before = engine.service_counters(0)
     director.send(inbound(tcp(flags)), drops={"no_connection": 1})
@@ -144,7 +144,7 @@ def test_no_server(director: Director) -> None:
 
 
 def test_unresolved_next_hop(director: Director) -> None:
-    """B40: a server without a MAC address costs its packets under their reason, living connections' too, until it has one."""
+    """B40: a server without a MAC address costs its packets, living connections' too, until it has one."""
     director.service()
     director.send(inbound(tcp("S")))
     engine.set_next_hop(0, 0, None)

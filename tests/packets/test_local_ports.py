@@ -14,7 +14,7 @@ TIMEOUT = 1000
 
 
 def test_every_port_of_an_address_to_one_server(director: Director) -> None:
-    """B20, B22: 64,512 connections go through one local address to one server, none by a port under 1024, no port twice;
+    """B20, B22: 64,512 connections go through one local address to one server, no port under 1024, none twice;
     the next one is refused as no_local_port while living ones flow, another server is served, and it recovers."""
     director.service(timeout=TIMEOUT)
     count = len(PORTS)

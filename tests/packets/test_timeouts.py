@@ -130,7 +130,9 @@ def test_a_very_long_timeout(director: Director) -> None:
     assert director.in_use() == 1
 
 
-@pytest.mark.xfail(strict=True, reason="the timer's place is found when it is set: a shorter timeout shows at the next visit")
+@pytest.mark.xfail(
+    strict=True, reason="the timer's place is found when it is set: a shorter timeout shows at the next visit"
+)
 def test_a_shorter_timeout_counts_for_living_connections(director: Director) -> None:
     """B17: est_timeout set lower frees connections that are silent already for longer."""
     director.service()
