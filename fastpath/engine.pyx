@@ -247,6 +247,7 @@ def close():
         return
     stop()
     for port in range(S.n_ports):
+        rte_eth_promiscuous_disable(port)  # net_af_packet sets it on the interface, where it would stay
         rte_eth_dev_stop(port)
         rte_eth_dev_close(port)
     rte_eal_cleanup()
@@ -273,7 +274,7 @@ cdef check(int rc, str name, str what):
 
 
 cdef configure(uint16_t number, str name, uint16_t rx_size, uint16_t tx_size, uint32_t mtu):
-    """One queue pair a worker, started and promiscuous (the classify stage judges destination addresses)."""
+    """One queue pair a worker, started; takes what is for its MAC address, and multicast."""
     cdef rte_eth_conf conf
     cdef rte_eth_dev_info info
     cdef uint16_t queue
@@ -290,7 +291,9 @@ cdef configure(uint16_t number, str name, uint16_t rx_size, uint16_t tx_size, ui
         check(rte_eth_rx_queue_setup(number, queue, rx_size, socket, NULL, S.pool), name, "receive queue")
         check(rte_eth_tx_queue_setup(number, queue, tx_size, socket, NULL), name, "transmit queue")
     check(rte_eth_dev_start(number), name, "does not start")
-    rte_eth_promiscuous_enable(number)  # virtual ports have nothing to switch on
+    # The kernel's protocols (OSPF, VRRP, ND) come by multicast; a PMD that cannot filter so much has to take all.
+    if rte_eth_allmulticast_enable(number) != 0:
+        rte_eth_promiscuous_enable(number)
 
 
 cdef open_port(uint16_t number, str name, uint32_t mtu, uint64_t mac):

@@ -38,6 +38,8 @@ cdef extern from "<rte_ethdev.h>" nogil:
     int rte_eth_dev_stop(uint16_t port)
     int rte_eth_dev_close(uint16_t port)
     int rte_eth_promiscuous_enable(uint16_t port)
+    int rte_eth_promiscuous_disable(uint16_t port)
+    int rte_eth_allmulticast_enable(uint16_t port)
     int rte_eth_macaddr_get(uint16_t port, rte_ether_addr *mac)
     int rte_eth_dev_socket_id(uint16_t port)
     int rte_eth_stats_get(uint16_t port, rte_eth_stats *stats)
