@@ -23,16 +23,20 @@ WITHOUT_DIRECTOR = Topology(
     devices=(),
     server_addresses=ONE_ARM.server_addresses,
 )
+MODULES = {  # of each driver of DPDK's; busybox's modprobe knows no soft dependencies
+    "uio_pci_generic": ["uio_pci_generic"],
+    "vfio-pci": ["vfio_iommu_type1", "vfio-pci"],
+}
 PID_FILE = "/run/jupiter.pid"
 
 
-@pytest.fixture(scope="module", params=["uio_pci_generic", "vfio-pci"])
+@pytest.fixture(scope="module", params=MODULES)
 def site(request: pytest.FixtureRequest) -> Iterator[tuple[Laboratory, Machine, str]]:
     """Client and servers; a machine with a card of each kind, Linux's drivers for them, and one of DPDK's."""
     dpdk_driver = request.param
     iommu = dpdk_driver == "vfio-pci"
     with Laboratory(WITHOUT_DIRECTOR) as lab, Machine(Host(lab.pid, "switch"), iommu=iommu) as machine:
-        for module in ("tun", *(card.module for card in CARDS), dpdk_driver):
+        for module in ("tun", *(card.module for card in CARDS), *MODULES[dpdk_driver]):
             machine.run("modprobe", module)
         for server in lab.servers:
             server.offer("file", FILE)

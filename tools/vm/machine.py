@@ -121,8 +121,12 @@ def _environment(parts: Path) -> list[str]:
 
 
 def _command(parts: Path, cards: Sequence[Card], iommu: bool) -> list[str]:
-    """tsc=reliable: else a guest with two processors falls back to a slow clock."""
-    kernel = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check"
+    """QEMU's arguments.
+
+    tsc=reliable: else a guest with two processors falls back to a slow clock. nohz=off highres=off: a periodic timer
+    outlives an interrupt that gets lost in emulation, at which a one-shot timer would stop for good.
+    """
+    kernel = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check nohz=off highres=off"
     own = f"PARTS={parts} CHECKOUT={ROOT}"  # what the kernel does not know goes into the environment of init
     lines = [
         f"{parts}/usr/bin/qemu-system-x86_64 -L {parts}/usr/share/qemu -L {parts}/usr/share/seabios",
