@@ -33,8 +33,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("bad", REFUSED.values(), ids=REFUSED)
 def test_one_bad_service_refuses_all(director: Director, bad: engine.Service) -> None:
-    """B28: the good services beside a bad one are not published, the removal beside it is not done, the message names the
-    value; the services that were there go on."""
+    """B28: the good services beside a bad one are not published, the removal beside it is not done, the message names
+    the value; what was there goes on."""
     director.service()
     director.send(inbound(tcp("S", sport=1)))
     good = service(id=6, address=bytes([10, 0, 1, 6]))

@@ -1,0 +1,1 @@
+"""Property tests of the data plane's inline functions against naive oracles, and of what the compiler made of them."""

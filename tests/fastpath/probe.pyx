@@ -1,0 +1,330 @@
+"""The data plane's inline functions as Python sees them: for tests only (JUPITER_TEST_PROBE=1 in setup.py builds it).
+
+Nothing here decides anything: arguments in, the function under test, results out. No EAL is needed.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from fastpath.layout cimport (
+    ADDRESS_FREE, FRAME_SLOTS, INBOUND, LOCAL_PORT_MIN, LOCAL_PORTS, NONE, N_TIMEOUTS, OUTBOUND, WHEEL_SHIFT,
+    be16, be32, connection, flow, frame_ring, local_pool, map_slot, node, region, server, server_count, service,
+    service_map, shared, table, worker)
+from fastpath.net cimport checksum
+from fastpath.net.hash cimport hash2 as net_hash2, scale as net_scale
+from fastpath.stage cimport expire as expiry
+from fastpath.table cimport block, connection as entries, frame_ring as frames, local_port, node as lists
+from fastpath.table cimport owner as owners, region as regions, rounds, service as serving, tcp_state, timer
+
+
+cdef extern from "<stdlib.h>" nogil:
+    int posix_memalign(void **memory, size_t alignment, size_t n)
+
+
+cdef void *zeroed(size_t n) except NULL:
+    cdef void *memory = NULL
+    if posix_memalign(&memory, 4096, n) != 0:
+        raise MemoryError
+    memset(memory, 0, n)
+    return memory
+
+
+# ---- numbers -------------------------------------------------------------------------------------------------------
+
+def fold(uint64_t sum):
+    return checksum.fold(sum)
+
+
+def difference(uint64_t old, uint64_t new):
+    return checksum.difference(old, new)
+
+
+def update(uint16_t sum, uint64_t delta):
+    return checksum.update(sum, delta)
+
+
+def compute(bytes message):
+    return checksum.compute(message, len(message))
+
+
+def hash2(uint64_t a, uint64_t b, uint64_t key0, uint64_t key1):
+    return net_hash2(a, b, key0, key1)
+
+
+def scale(uint64_t x, uint32_t n):
+    return net_scale(x, n)
+
+
+def permute(uint32_t x, uint32_t bits, uint64_t key):
+    return local_port.permute(x, bits, key)
+
+
+def owner(uint64_t hash, uint32_t n_workers):
+    return owners.owner(hash, n_workers)
+
+
+# ---- schedules -----------------------------------------------------------------------------------------------------
+
+SCHEDULERS = {"rr": serving.RR, "wrr": serving.WRR, "ipport": serving.IPPORT, "iponly": serving.IPONLY}
+
+
+def lay_round(list weights, uint32_t n_slots):
+    """The first n_slots turns of the round, as positions in weights."""
+    cdef uint32_t n = len(weights)
+    cdef uint32_t *given = <uint32_t *>zeroed(4 * n)
+    cdef uint16_t *slots = <uint16_t *>zeroed(2 * n_slots)
+    for i in range(n):
+        given[i] = weights[i]
+    try:
+        if rounds.lay_round(given, n, sum(weights), slots, n_slots) != 0:
+            raise MemoryError
+        return [slots[i] for i in range(n_slots)]
+    finally:
+        free(given)
+        free(slots)
+
+
+def lay_schedule(str scheduler, list weights, list identities):
+    """All slots of a service: positions in weights."""
+    cdef service *s = <service *>calloc(1, sizeof(service))
+    cdef uint32_t n = len(weights)
+    cdef uint32_t *given = <uint32_t *>zeroed(4 * n + 4)
+    cdef uint64_t *named = <uint64_t *>zeroed(8 * n + 8)
+    s.scheduler, s.n_servers = SCHEDULERS[scheduler], n
+    for i in range(n):
+        given[i], named[i] = weights[i], identities[i]
+    try:
+        if block.block_schedule(s, given, named) != 0:
+            raise MemoryError
+        return [s.slots[i] for i in range(s.n_slots)]
+    finally:
+        block.block_free(s)
+        free(given)
+        free(named)
+
+
+# ---- tables --------------------------------------------------------------------------------------------------------
+
+cdef class Map:
+    """The service map, for n keys."""
+    cdef service_map *m
+
+    def __cinit__(self, uint32_t n):
+        self.m = block.map_new(n)
+
+    def __dealloc__(self):
+        free(self.m)
+
+    def add(self, be32 addr, be16 port, uint8_t protocol, uint8_t kind, uint32_t id):
+        block.map_add(self.m, addr, port, protocol, kind, id)
+
+    def find(self, be32 addr, be16 port, uint8_t protocol):
+        """(kind, service), or None."""
+        cdef const map_slot *slot = serving.map_find(self.m, addr, port, protocol)
+        return None if slot.kind == ADDRESS_FREE else (slot.kind, slot.service)
+
+    @property
+    def slots(self):
+        return self.m.mask + 1
+
+
+cdef class Ring:
+    """A frame ring of 256 slots."""
+    cdef frame_ring r
+
+    def __cinit__(self, uint32_t frame_max, uint32_t begin=0):
+        """begin: frames that have passed already."""
+        memset(&self.r, 0, sizeof(frame_ring))
+        self.r.frame_max = frame_max
+        self.r.stride = frame_max + 4
+        self.r.head = self.r.tail = begin
+        self.r.data = <uint8_t *>zeroed(FRAME_SLOTS * self.r.stride)
+
+    def __dealloc__(self):
+        free(self.r.data)
+
+    def write(self, bytes frame):
+        return bool(frames.ring_write(&self.r, frame, len(frame)))
+
+    def take(self):
+        """The oldest frame, or None."""
+        cdef uint32_t length
+        cdef uint8_t *frame
+        if frames.ring_is_empty(&self.r):
+            return None
+        frame = frames.ring_front(&self.r, &length)
+        taken = (<char *>frame)[:length]
+        frames.ring_release(&self.r)
+        return taken
+
+
+cdef class Lists:
+    """Doubly linked lists: `heads` circles and then `n` nodes."""
+    cdef node *nodes
+
+    def __cinit__(self, uint32_t heads, uint32_t n):
+        self.nodes = <node *>zeroed((heads + n) * sizeof(node))
+        for head in range(heads):
+            lists.list_init(self.nodes, head)
+
+    def __dealloc__(self):
+        free(self.nodes)
+
+    def push(self, uint32_t head, uint32_t n):
+        lists.list_push(self.nodes, head, n)
+
+    def append(self, uint32_t head, uint32_t n):
+        lists.list_append(self.nodes, head, n)
+
+    def unlink(self, uint32_t n):
+        lists.list_unlink(self.nodes, n)
+
+    def pop(self, uint32_t head):
+        return None if lists.list_is_empty(self.nodes, head) else lists.list_pop(self.nodes, head)
+
+    def walk(self, uint32_t head):
+        """Node numbers from the first to the last."""
+        found, n = [], self.nodes[head].next
+        while n != head:
+            found.append(n)
+            n = self.nodes[n].next
+        return found
+
+
+cdef class Worker:
+    """A worker with a connection table, server 0, and time; flows are (saddr, daddr, sport, dport), as they stand."""
+    cdef worker *w
+    cdef shared *s
+    cdef region *r
+
+    def __cinit__(self, uint32_t capacity, uint32_t n_buckets=0, uint64_t key0=1, uint64_t key1=2, timeouts=(0, 0, 0, 0)):
+        """n_buckets: fewer than the region's plan, to crowd them. timeouts: ms, in the order of layout.h."""
+        cdef region plan
+        regions.region_plan(&plan, capacity)
+        self.r = <region *>zeroed(plan.bytes)
+        regions.region_init(self.r, capacity, key0, key1)
+        self.s = <shared *>zeroed(sizeof(shared))
+        self.s.servers = <server *>zeroed(4 * sizeof(server))
+        self.s.services = <service **>zeroed(4 * sizeof(void *))
+        self.s.n_workers = 1
+        for i in range(N_TIMEOUTS):
+            self.s.timeouts[i] = timeouts[i]
+        self.w = <worker *>zeroed(sizeof(worker))
+        self.w.shared = self.s
+        self.w.server_counts = <server_count *>zeroed(4 * sizeof(server_count))
+        regions.table_open(&self.w.table, self.r)
+        if n_buckets:
+            self.w.table.n_buckets = n_buckets
+
+    def __dealloc__(self):
+        free(self.w.server_counts)
+        free(self.s.services)
+        free(self.s.servers)
+        free(self.s)
+        free(self.w)
+        free(self.r)
+
+    def open(self, tuple inbound, tuple outbound, uint8_t protocol, uint8_t state=tcp_state.STATE_UDP):
+        """Index of a new connection of these two flows, seen now, or None."""
+        cdef table *t = &self.w.table
+        cdef uint32_t index = entries.connection_take(t)
+        cdef connection *c
+        if index == NONE:
+            return None
+        c = &t.connections[index]
+        memset(c, 0, sizeof(connection))
+        for d, (saddr, daddr, sport, dport) in enumerate((inbound, outbound)):
+            c.flow[d].saddr, c.flow[d].daddr, c.flow[d].sport, c.flow[d].dport = saddr, daddr, sport, dport
+        c.protocol, c.state, c.last_seen = protocol, state, self.w.now
+        entries.connection_index(
+            t, index, entries.connection_hash(t, index, INBOUND), entries.connection_hash(t, index, OUTBOUND))
+        timer.timer_set(t, self.s, index)
+        self.w.server_counts[0].active += 1
+        return index
+
+    def find(self, tuple sought, uint8_t protocol):
+        """(index, direction), or None."""
+        cdef flow f
+        cdef uint64_t addrs, ports
+        cdef uint32_t entry
+        f.saddr, f.daddr, f.sport, f.dport = sought
+        addrs, ports = entries.flow_addrs(&f), entries.flow_ports(&f, protocol)
+        entry = entries.find(&self.w.table, addrs, ports, entries.tuple_hash(&self.w.table, addrs, ports))
+        return None if entry == NONE else (entry >> 1, entry & 1)
+
+    def close(self, uint32_t index):
+        """Out of the index now, free at once."""
+        timer.retire(&self.w.table, index)
+        expiry.free_dead(self.w)
+
+    def touch(self, uint32_t index):
+        self.w.table.connections[index].last_seen = self.w.now
+
+    def is_open(self, uint32_t index):
+        return self.w.table.connections[index].state > tcp_state.STATE_DEAD
+
+    def turn(self, uint32_t now):
+        """One turn's expiry."""
+        self.w.now = now
+        expiry.expire(self.w)
+
+    @property
+    def behind(self):
+        return bool(expiry.wheel_is_behind(self.w) or expiry.half_open_is_due(self.w))
+
+    @property
+    def wheel_time(self):
+        return self.r.wheel_time
+
+    @property
+    def counts(self):
+        """In use, half-open, counted for server 0."""
+        return self.r.in_use, self.r.half_open, self.w.server_counts[0].active
+
+    @property
+    def spilled(self):
+        return sum([self.w.table.buckets[i].spilled for i in range(self.w.table.n_buckets)])
+
+    @property
+    def tags(self):
+        """Slots in use."""
+        return sum([self.w.table.buckets[i].tag[k] != 0 for i in range(self.w.table.n_buckets) for k in range(8)])
+
+    def place(self, tuple sought, uint8_t protocol):
+        """Home bucket and tag of a flow."""
+        cdef flow f
+        cdef uint64_t hashed
+        f.saddr, f.daddr, f.sport, f.dport = sought
+        hashed = entries.tuple_hash(&self.w.table, entries.flow_addrs(&f), entries.flow_ports(&f, protocol))
+        return entries.home_of(&self.w.table, hashed), entries.tag_of(hashed)
+
+    def choose_local(self, tuple real, list addresses, uint32_t client):
+        """Open a connection of `client` (any number) to real = (address, port); its (laddr, lport), or None."""
+        cdef local_pool *pool = block.pool_new(len(addresses))
+        cdef flow answer
+        for i, address in enumerate(addresses):
+            (&pool.addresses[0])[i] = address
+        self.s.servers[0].raddr, self.s.servers[0].rport = real
+        answer.saddr, answer.sport = real
+        try:
+            if local_port.choose_local(self.w, 0, pool, &answer) == 0:
+                return None
+        finally:
+            free(pool)
+        self.open((client, 0, 0, 0), (answer.saddr, answer.daddr, answer.sport, answer.dport), self.s.servers[0].protocol)
+        return answer.daddr, (answer.dport >> 8) | (answer.dport & 0xFF) << 8
+
+
+STATES = {name: i for i, name in enumerate(
+    [tcp_state.state_names[i].decode() for i in range(tcp_state.N_STATES)])}
+PORTS = range(LOCAL_PORT_MIN, LOCAL_PORT_MIN + LOCAL_PORTS)
+WHEEL_TICK = 1 << WHEEL_SHIFT
+
+
+def next_state(uint32_t direction, uint32_t event, uint32_t state):
+    return tcp_state.tcp_next[direction][event][state]
+
+
+def tcp_event(uint8_t flags):
+    return tcp_state.tcp_event(flags)
