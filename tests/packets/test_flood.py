@@ -72,6 +72,7 @@ def test_udp_fills_the_table(director: Director) -> None:
     director.turn(flows)
 
 
+@pytest.mark.xfail(strict=True, reason="is_idle() of engine.pyx does not ask half_open_is_due()")
 def test_a_flood_ends_by_itself(director: Director) -> None:
     """B22, B23: after a flood nothing is left when the transitory timeout has passed."""
     director.service()
