@@ -92,7 +92,8 @@ class Machine:
         line = self._lines.readline()
         if not line:
             raise LabError(f"the virtual machine ended: {self._last_words()}")
-        return json.loads(line)
+        answer: dict[str, Any] = json.loads(line)
+        return answer
 
     def _last_words(self) -> str:
         """QEMU's, if it ends; else the guest's."""
@@ -132,7 +133,7 @@ def _command(parts: Path, cards: Sequence[Card], iommu: bool) -> list[str]:
         f"{parts}/usr/bin/qemu-system-x86_64 -L {parts}/usr/share/qemu -L {parts}/usr/share/seabios",
         "-M q35,kernel-irqchip=split -accel tcg,thread=multi -cpu max -smp 2 -m 1536",
         f"-nodefaults -display none -no-reboot -serial file:{CONSOLE} -pidfile {PID}",
-        f"-kernel {parts}/vmlinux -initrd {parts}/initrd",
+        f"-kernel {parts}/vmlinuz -initrd {parts}/initrd",
         "-device intel-iommu,intremap=on" if iommu else "",  # before all that it is to translate for
         "-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap",
         f"-chardev socket,id=agent,path={AGENT},server=on,wait=off",
