@@ -1,12 +1,11 @@
 # jupiter: `make help` lists what there is. What needs root says so itself; `sudo make ...` from a user's checkout is fine.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo lab lab-down test lint bench clean
+.PHONY: help setup build demo lab lab-down test vm-test lint bench clean
 
-PYTHON  := .venv/bin/python
-ENGINE  := .venv/engine.stamp
-PROBE   := .venv/probe.stamp
-DRIVE   := .venv/drive.stamp
-SOURCES := setup.py $(shell find fastpath -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+PYTHON      := .venv/bin/python
+ENGINE      := .venv/engine.stamp
+DEVELOPMENT := .venv/development.stamp
+SOURCES     := setup.py $(shell find fastpath -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -22,16 +21,10 @@ $(ENGINE): $(SOURCES) .venv/stamp
 	@tools/as-owner .venv/bin/pip install -q --use-pep517 --no-build-isolation --no-deps -e .
 	@tools/as-owner touch $@
 
-# The data plane's inline functions, made callable for tests/fastpath.
-$(PROBE): $(ENGINE) tests/fastpath/probe.pyx
-	@echo "== Building the tests' probe"
-	@JUPITER_TEST_PROBE=1 tools/as-owner $(PYTHON) setup.py -q build_ext --inplace
-	@tools/as-owner touch $@
-
-# The benchmark's driver.
-$(DRIVE): $(ENGINE) tools/bench/drive.pyx
-	@echo "== Building the benchmark's driver"
-	@JUPITER_BENCH=1 tools/as-owner $(PYTHON) setup.py -q build_ext --inplace
+# What tests/fastpath and the benchmark compile beside the data plane.
+$(DEVELOPMENT): $(ENGINE) tests/fastpath/probe.pyx tools/bench/drive.pyx
+	@echo "== Building the tests' probe and the benchmark's driver"
+	@JUPITER_DEVELOPMENT=1 tools/as-owner $(PYTHON) setup.py -q build_ext --inplace
 	@tools/as-owner touch $@
 
 .venv/stamp: requirements.txt | setup ;
@@ -45,8 +38,11 @@ lab: build ## open a laboratory and leave it open (root)
 lab-down: setup ## close it (root)
 	@$(PYTHON) -m tools.lab down
 
-test: build $(PROBE) ## every test (root)
+test: build $(DEVELOPMENT) ## every test (root)
 	@$(PYTHON) tools/runtests
+
+vm-test: build ## the walk-through on PCI network cards of a virtual machine, about ten minutes (root)
+	@$(PYTHON) -m pytest tests/vm/check_pci.py
 
 lint: setup ## ruff, mypy --strict on jupiter/, cython-lint
 	$(PYTHON) -m ruff check . tools/jupiter-devbind tools/runtests
@@ -54,8 +50,8 @@ lint: setup ## ruff, mypy --strict on jupiter/, cython-lint
 	$(PYTHON) -m mypy --strict jupiter
 	PATH="$(CURDIR)/.venv/bin:$$PATH" cython-lint fastpath tests tools
 
-bench: build $(DRIVE) ## ticks per packet, beside what the bare ring costs (root: with huge pages)
+bench: build $(DEVELOPMENT) ## ticks per packet, beside what the bare ring costs (root: with huge pages)
 	@$(PYTHON) -m tools.bench
 
 clean: ## remove what was built; .venv stays
-	rm -rf build *.egg-info .venv/*.stamp fastpath/*.c fastpath/*.so tests/fastpath/*.c tests/fastpath/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build *.egg-info .venv/*.stamp fastpath/*.c fastpath/*.so tests/fastpath/*.c tests/fastpath/*.so tools/bench/*.c tools/bench/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis

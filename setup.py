@@ -48,14 +48,12 @@ def extension(name: str, source: str) -> Extension:
     )
 
 
-# Not part of the product: the inline functions of the .pxd files made callable for tests, and the benchmark's driver.
-DEVELOPMENT = {
-    "JUPITER_TEST_PROBE": ("tests.fastpath.probe", "tests/fastpath/probe.pyx"),
-    "JUPITER_BENCH": ("tools.bench.drive", "tools/bench/drive.pyx"),
-}
-
 extensions = [extension("fastpath.engine", "fastpath/engine.pyx")]
-extensions += [extension(*where) for variable, where in DEVELOPMENT.items() if os.environ.get(variable)]
+if os.environ.get("JUPITER_DEVELOPMENT"):  # not part of the product
+    extensions += [
+        extension("tests.fastpath.probe", "tests/fastpath/probe.pyx"),  # the inline functions, callable from Python
+        extension("tools.bench.drive", "tools/bench/drive.pyx"),  # takes turns and times them
+    ]
 
 setup(
     name="jupiter",

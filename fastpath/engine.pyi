@@ -67,7 +67,8 @@ class Service(NamedTuple):
     protocol: int
     scheduler: int
     established_timeout: int
-    """Seconds; 0 means Timeouts' value (udp services: Timeouts.udp)."""
+    """Seconds; 0 means Timeouts' value (udp services: Timeouts.udp). A shorter one reaches a living connection when its
+    timer next looks at it: at the latest when the former one would have passed."""
     servers: tuple[Server, ...]
 
 class ServerCounters(NamedTuple):

@@ -14,9 +14,10 @@ from fastpath.dpdk.ethdev cimport *
 from fastpath.dpdk.mbuf cimport *
 from fastpath.kernel_loop cimport carry_frames
 from fastpath.layout cimport *
+from fastpath.layout cimport worker as layout_worker  # where a parameter is called worker
 from fastpath.net.frame cimport frame_at, load48
 from fastpath.stage.answer cimport answer as answer_verb
-from fastpath.stage.expire cimport wheel_is_behind
+from fastpath.stage.expire cimport half_open_is_due, wheel_is_behind
 from fastpath.table.block cimport block_free, block_schedule, map_add, map_new, pool_new
 from fastpath.table.frame_ring cimport (
     load_acquire, ring_front, ring_is_empty, ring_release, ring_write, store_release)
@@ -81,6 +82,8 @@ cdef enum:
 cdef enum:
     RING_PORT_SLOTS = 4096
 cdef enum:
+    MAX_TIMEOUT = 2_000_000  # seconds: the clock compares milliseconds within 2^31
+cdef enum:
     MBUF_CACHE = 250
 
 cdef shared *S = NULL
@@ -90,6 +93,35 @@ cdef dict services_now = {}     # id -> Service, as published
 cdef dict local_now = {}        # port -> tuple of addresses
 cdef dict server_base = {}      # id -> what its counters stood at when the id was last released
 cdef list rings = []            # ring port number -> (rx, tx) as integers
+
+
+cdef need(bint condition, str text):
+    if not condition:
+        raise EngineError(text)
+
+
+cdef started():
+    need(S != NULL, "The data plane is not started: init() comes first.")
+
+
+cdef uint64_t within(value, uint64_t low, uint64_t high, str what) except? 0xFFFFFFFFFFFFFFFFU:
+    """A caller's integer, within bounds: what is below trusts it."""
+    need(isinstance(value, int) and low <= value <= high, f"{what} {value!r}: expected {low} to {high}.")
+    return value
+
+
+cdef uint64_t server_id(value) except? 0xFFFFFFFFFFFFFFFFU:
+    started()
+    return within(value, 0, MAX_SERVERS - 1, "server id")
+
+
+cdef port *port_at(value) except NULL:
+    """An added port by its number."""
+    cdef uint64_t i
+    started()
+    i = within(value, 0, MAX_PORTS - 1, "port")
+    need(S.ports[i].started, f"port {value}: was not added.")
+    return &S.ports[i]
 
 
 # ---- start and stop ------------------------------------------------------------------------------------------------
@@ -153,8 +185,11 @@ cdef make_shared(timeouts, unsigned int buffers, unsigned int mtu):
     S.map = map_new(0)
     S.n_workers = N_WORKERS
     S.kernel_wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
-    for i, seconds in enumerate((timeouts.tcp_established, timeouts.tcp_transitory, timeouts.tcp_closed, timeouts.udp)):
+    for i, seconds in enumerate(timeouts):
         S.timeouts[i] = <uint32_t>(seconds * 1000)
+    S.mtu = mtu
+    for i in range(MAX_PORTS):
+        S.ports[i].kernel_fd = -1
     S.rcu = <rte_rcu_qsbr *>aligned_memory(rte_rcu_qsbr_get_memsize(N_WORKERS))
     rte_rcu_qsbr_init(S.rcu, N_WORKERS)
     # Ethernet and one VLAN tag around the MTU; 2,048 bytes is what every PMD expects at least.
@@ -200,8 +235,11 @@ def init(argv, connections=1 << 20, timeouts=Timeouts(), buffers=16384, mtu=1500
     global initialised
     if initialised:
         raise EngineError("The data plane was started before: one EAL a process.")
-    if not 1024 <= connections <= 1 << 30:
-        raise EngineError(f"connections: {connections}, expected 1024 to {1 << 30}.")
+    within(connections, 1024, 1 << 30, "connections")
+    within(buffers, 512, 1 << 24, "buffers")
+    within(mtu, 68, 9600, "mtu")
+    for name, seconds in timeouts._asdict().items():
+        within(seconds, 1, MAX_TIMEOUT, f"timeout {name}")
     initialised = True
     start_eal(argv)
     lcores = worker_lcores()[:N_WORKERS]
@@ -213,6 +251,7 @@ def init(argv, connections=1 << 20, timeouts=Timeouts(), buffers=16384, mtu=1500
 
 def start():
     global running
+    started()
     need(not running, "The workers are running already.")
     S.stopping = 0
     running = True
@@ -243,19 +282,19 @@ cdef wait_lcore(unsigned int lcore):
 
 
 def close():
+    cdef rte_eth_dev_info info
     if S == NULL:
         return
     stop()
-    for port in range(S.n_ports):
+    for port in reversed([p for p in range(S.n_ports) if S.ports[p].started]):  # a bond before its members
+        info.device = NULL
+        rte_eth_dev_info_get(port, &info)
         rte_eth_promiscuous_disable(port)  # net_af_packet sets it on the interface, where it would stay
         rte_eth_dev_stop(port)
         rte_eth_dev_close(port)
+        if info.device != NULL:
+            rte_dev_remove(info.device)  # rte_eal_cleanup leaves vfio's descriptor open: the card could not be unbound
     rte_eal_cleanup()
-
-
-cdef need(bint condition, str text):
-    if not condition:
-        raise EngineError(text)
 
 
 # ---- ports ---------------------------------------------------------------------------------------------------------
@@ -316,40 +355,49 @@ cdef open_port(uint16_t number, str name, uint32_t mtu, uint64_t mac):
 def add_port(name, rx_size=256, tx_size=512, mtu=1500):
     cdef uint16_t number
     cdef rte_ether_addr mac
-    need(S != NULL and not running, "Ports are added between init() and start().")
+    started()
+    need(not running, "Ports are added between init() and start().")
+    within(mtu, 68, S.mtu, f"Port {name}: mtu")
+    within(rx_size, 1, 65535, f"Port {name}: rx_size")
+    within(tx_size, 1, 65535, f"Port {name}: tx_size")
     if rte_eth_dev_get_port_by_name(name.encode(), &number) != 0:
-        raise EngineError(f"Port {name}: EAL found no such device.")
+        raise EngineError(f"Port {name}: EAL found no such device, or did not take it; its lines in the log say why.")
     configure(number, name, rx_size, tx_size, mtu)
     rte_eth_macaddr_get(number, &mac)
     return open_port(number, name, mtu, load48(mac.addr_bytes))
 
 
 def add_ring_port(name):
-    cdef rte_ring *rx = rte_ring_create(f"{name}-rx".encode(), RING_PORT_SLOTS, 0, RING_F_SP_ENQ | RING_F_SC_DEQ)
-    cdef rte_ring *tx = rte_ring_create(f"{name}-tx".encode(), RING_PORT_SLOTS, 0, RING_F_SP_ENQ | RING_F_SC_DEQ)
+    cdef rte_ring *rx
+    cdef rte_ring *tx
+    started()
+    need(not running, "Ports are added between init() and start().")
+    rx = rte_ring_create(f"{name}-rx".encode(), RING_PORT_SLOTS, 0, RING_F_SP_ENQ | RING_F_SC_DEQ)
+    tx = rte_ring_create(f"{name}-tx".encode(), RING_PORT_SLOTS, 0, RING_F_SP_ENQ | RING_F_SC_DEQ)
     need(rx != NULL and tx != NULL, f"Port {name}: no memory for its rings: {eal_error()}.")
     number = rte_eth_from_rings(name.encode(), &rx, 1, &tx, 1, 0)
     need(number >= 0, f"Port {name}: cannot be made: {eal_error()}.")
-    configure(number, name, 1024, 1024, 1500)
+    configure(number, name, 1024, 1024, S.mtu)
     rings.extend([None] * (number + 1 - len(rings)))
     rings[number] = (<size_t>rx, <size_t>tx)
-    made = open_port(number, name, 1500, int.from_bytes(bytes([2, 0, 0, 0, 0, number + 1]), "little"))
+    made = open_port(number, name, S.mtu, int.from_bytes(bytes([2, 0, 0, 0, 0, number + 1]), "little"))
     S.ports[number].kernel_attached = 1
     return made
 
 
-def set_port_address(int port, address):
-    S.ports[port].address = 0 if address is None else be32_of(address)
+def set_port_address(port, address):
+    port_at(port).address = 0 if address is None else be32_of(address)
 
 
-def attach_kernel_interface(int port, int tap_fd):
+def attach_kernel_interface(port, int tap_fd):
     need(not running, "Kernel interfaces are attached before start().")
-    S.ports[port].kernel_fd = tap_fd
-    S.ports[port].kernel_attached = 1
+    port_at(port).kernel_fd = tap_fd
+    port_at(port).kernel_attached = 1
 
 
 def kernel_loop():
     global kernel_looping
+    started()
     kernel_looping = True
     try:
         with nogil:
@@ -362,7 +410,7 @@ def kernel_loop():
 
 cdef be32 be32_of(address) except? 0:
     cdef be32 x
-    need(len(address) == 4, f"address {address!r}: 4 bytes expected.")
+    need(isinstance(address, bytes) and len(address) == 4, f"address {address!r}: 4 bytes expected.")
     memcpy(&x, <const char *>address, 4)
     return x
 
@@ -427,15 +475,30 @@ cdef swap_map(service_map *fresh):
 
 def check_service(s):
     """What would make a worker read where nothing is; everything else the control plane has judged."""
-    need(0 <= s.id < MAX_SERVICES, f"service id {s.id}: expected 0 to {MAX_SERVICES - 1}.")
-    need(s.protocol in (TCP, UDP), f"service {s.id}: protocol {s.protocol}: expected 6 or 17.")
-    need(0 <= s.scheduler < N_SCHEDULERS, f"service {s.id}: scheduler {s.scheduler}: expected 0 to {N_SCHEDULERS - 1}.")
-    need(len(s.servers) <= MAX_SERVICE_SERVERS, f"service {s.id}: {len(s.servers)} servers, at most {MAX_SERVICE_SERVERS}.")
+    within(s.id, 0, MAX_SERVICES - 1, "service id")
+    within(s.port, 0, 65535, f"service {s.id}: port")
+    need(s.protocol in (TCP, UDP), f"service {s.id}: protocol {s.protocol!r}: expected 6 or 17.")
+    within(s.scheduler, 0, N_SCHEDULERS - 1, f"service {s.id}: scheduler")
+    within(s.established_timeout, 0, MAX_TIMEOUT, f"service {s.id}: established timeout")
+    within(len(s.servers), 0, MAX_SERVICE_SERVERS, f"service {s.id}: number of servers")
     be32_of(s.address)
     for each in s.servers:
-        need(0 <= each.id < MAX_SERVERS, f"server id {each.id}: expected 0 to {MAX_SERVERS - 1}.")
-        need(0 <= each.weight <= 65535, f"server {each.id}: weight {each.weight}: expected 0 to 65535.")
+        within(each.id, 0, MAX_SERVERS - 1, f"service {s.id}: server id")
+        within(each.port, 0, 65535, f"server {each.id}: port")
+        within(each.weight, 0, 65535, f"server {each.id}: weight")
         be32_of(each.address)
+    need(len({each.id for each in s.servers}) == len(s.servers), f"service {s.id}: a server id stands in it twice.")
+
+
+cdef check_change(services, removed):
+    for s in services:
+        check_service(s)
+    for id in removed:
+        within(id, 0, MAX_SERVICES - 1, "removed service id")
+    ids = [s.id for s in services] + list(removed)
+    need(len(set(ids)) == len(ids), "A service id stands twice in one change.")
+    keys = [key_of(s) for s in services]
+    need(len(set(keys)) == len(keys), "Two services of one change have the same address, port and protocol.")
 
 
 cdef place_servers(s):
@@ -454,8 +517,8 @@ def publish(services, removed=()):
     cdef service **blocks
     cdef service_map *fresh = NULL
     cdef uint32_t n = len(services), built = 0
-    for s in services:
-        check_service(s)
+    started()
+    check_change(services, removed)
     after = {id: s for id, s in services_now.items() if id not in removed}
     after.update((s.id, s) for s in services)
     blocks = <service **>calloc(n + 1, sizeof(void *))
@@ -521,32 +584,36 @@ cdef remove_blocks(removed):
         block_free(<service *><size_t>each)
 
 
-def set_local_addresses(int port, addresses):
+def set_local_addresses(port, addresses):
     cdef local_pool *pool = NULL
-    cdef local_pool *old = S.ports[port].pool
-    need(len(addresses) <= 65536, f"{len(addresses)} local addresses on port {port}: at most 65536.")
+    cdef local_pool *old = port_at(port).pool
+    within(len(addresses), 0, 65536, f"port {port}: number of local addresses")
     if addresses:
         pool = pool_new(<uint32_t>len(addresses))
         need(pool != NULL, f"No memory for {len(addresses)} local addresses.")
         for i, address in enumerate(addresses):
             (&pool.addresses[0])[i] = be32_of(address)
     local_now[port] = tuple(addresses)
-    store_pointer(&S.ports[port].pool, pool)
+    store_pointer(&port_at(port).pool, pool)
     swap_map(build_map(services_now, local_now))
     free(old)
 
 
-def set_next_hop(int server, int port, mac):
+def set_next_hop(server, port, mac):
     cdef uint64_t hop = 0
+    cdef uint64_t id = server_id(server)
     if mac is not None:
+        port_at(port)
+        need(isinstance(mac, bytes) and len(mac) == 6, f"MAC address {mac!r}: 6 bytes expected.")
         hop = int.from_bytes(mac, "little") | <uint64_t>port << 48 | <uint64_t>HOP_RESOLVED << 56
-    store_word(&S.servers[server].hop, hop)
+    store_word(&S.servers[id].hop, hop)
 
 
 # ---- counters ------------------------------------------------------------------------------------------------------
 
-cdef tuple server_sums(uint32_t id):
+cdef tuple server_sums(server):
     cdef server_count *c
+    cdef uint64_t id = server_id(server)
     active = total = 0
     packets = [0, 0]
     octets = [0, 0]
@@ -570,22 +637,28 @@ def server_busy(server):
 
 
 def release_server(server):
+    cdef uint64_t id = server_id(server)
     need(not server_busy(server), f"server id {server}: connections still count for it.")
+    need(S.servers[id].removed or not S.servers[id].raddr, f"server id {server}: a published service has it.")
     server_base[server] = server_sums(server)
     set_next_hop(server, 0, None)
 
 
-def service_counters(uint32_t service):
+def service_counters(service):
     cdef service_count *c
+    cdef uint64_t id
+    started()
+    id = within(service, 0, MAX_SERVICES - 1, "service id")
     sums = [0, 0, 0, 0]
     for i in range(N_WORKERS):
-        c = &W[i].service_counts[service]
+        c = &W[i].service_counts[id]
         for k, value in enumerate((c.drops[0], c.drop_bytes[0], c.drops[1], c.drop_bytes[1])):
             sums[k] += value
     return ServiceCounters(*sums)
 
 
 def drops():
+    started()
     counts = dict.fromkeys(DROP_REASONS, 0)
     for i in range(N_WORKERS):
         for reason in range(N_DROP_REASONS):
@@ -594,8 +667,9 @@ def drops():
     return counts
 
 
-def port_counters(int port):
+def port_counters(port):
     cdef rte_eth_stats stats
+    port_at(port)
     rte_eth_stats_get(port, &stats)
     dropped = [sum([getattr_of(W[i].ports[port], k) for i in range(N_WORKERS)]) for k in range(4)]
     return PortCounters(
@@ -608,13 +682,15 @@ cdef getattr_of(port_count c, int k):
     return (c.rx_dropped, c.tx_dropped, c.kernel_rx, c.kernel_tx)[k]
 
 
-def port_link(int port):
+def port_link(port):
     cdef rte_eth_link link
+    port_at(port)
     rte_eth_link_get_nowait(port, &link)
     return link.link_status == RTE_ETH_LINK_UP, 0 if link.link_speed == 0xFFFFFFFF else link.link_speed
 
 
 def worker_counters():
+    started()
     return [WorkerCounters(
         W[i].lcore, W[i].turns, W[i].busy_turns, W[i].packets, W[i].table.region.in_use, W[i].table.region.half_open,
         W[i].table.capacity - W[i].table.region.in_use) for i in range(N_WORKERS)]
@@ -622,15 +698,15 @@ def worker_counters():
 
 # ---- connections ---------------------------------------------------------------------------------------------------
 
-cdef ask(uint32_t id, verb *v):
+cdef ask(worker *w, verb *v):
     """Put a question into a worker's mailbox and wait for the answer; a worker that does not run is answered for."""
-    store_pointer(&S.verbs[id], v)
+    store_pointer(&S.verbs[w.id], v)
     while not load_acquire(&v.done):
         if running:
             with nogil:
                 usleep(20)
         else:
-            answer_verb(W[id])
+            answer_verb(w)
 
 
 cdef address_bytes(const void *address):
@@ -647,17 +723,24 @@ cdef describe(worker *w, connection *c):
         c.flags, state_names[c.state].decode(), <uint32_t>(w.now - c.last_seen) / 1000.0, timeout_of(S, c) // 1000, c.server)
 
 
-def connections(uint32_t worker, protocol, cursor=0, limit=1024):
+cdef worker *worker_at(value) except NULL:
+    started()
+    return W[within(value, 0, N_WORKERS - 1, "worker")]
+
+
+def connections(worker, protocol, cursor=0, limit=1024):
     cdef verb v
-    need(worker < N_WORKERS, f"worker {worker}: expected 0 to {N_WORKERS - 1}.")
-    need(1 <= limit <= 1 << 20, f"limit {limit}: expected 1 to {1 << 20}.")
+    cdef layout_worker *w = worker_at(worker)
+    within(cursor, 0, 0xFFFFFFFF, "cursor")
+    within(limit, 1, 1 << 20, "limit")
+    need(protocol in (TCP, UDP), f"protocol {protocol!r}: expected 6 or 17.")
     memset(&v, 0, sizeof(v))
     v.protocol, v.cursor, v.limit = protocol, cursor, limit
     v.rows = <connection *>malloc(limit * sizeof(connection))
     need(v.rows != NULL, f"No memory for {limit} connections.")
     try:
-        ask(worker, &v)
-        return [describe(W[worker], &v.rows[i]) for i in range(v.n)], v.cursor or None
+        ask(w, &v)
+        return [describe(w, &v.rows[i]) for i in range(v.n)], v.cursor or None
     finally:
         free(v.rows)
 
@@ -665,9 +748,10 @@ def connections(uint32_t worker, protocol, cursor=0, limit=1024):
 # ---- one turn by hand ----------------------------------------------------------------------------------------------
 
 cdef feed(uint32_t port, bytes frame, uint64_t flags):
-    cdef rte_mbuf *m = rte_pktmbuf_alloc(S.pool)
+    cdef rte_mbuf *m
     cdef char *room
-    need(port < len(rings) and rings[port] is not None, f"port {port} is not made of rings.")
+    need(is_ring(port), f"port {port} is not made of rings.")
+    m = rte_pktmbuf_alloc(S.pool)
     need(m != NULL, "No packet buffer left.")
     room = rte_pktmbuf_append(m, <uint16_t>len(frame))
     need(room != NULL, f"A frame of {len(frame)} bytes does not fit a packet buffer.")
@@ -693,34 +777,44 @@ cdef list drain(uint32_t port, uint32_t worker):
     return out
 
 
+cdef bint is_ring(port):
+    return isinstance(port, int) and 0 <= port < len(rings) and rings[port] is not None
+
+
 cdef bint is_idle(worker *w):
     """Whether a turn at the same time would find nothing to do."""
     cdef uint32_t port
     for port in range(S.n_ports):
-        if not ring_is_empty(S.ports[port].from_kernel[w.id]):
+        if S.ports[port].started and not ring_is_empty(S.ports[port].from_kernel[w.id]):
             return False
-        if rings[port] is not None and rte_ring_count(<rte_ring *><size_t>rings[port][0]):
+        if is_ring(port) and rte_ring_count(<rte_ring *><size_t>rings[port][0]):
             return False
-    return not wheel_is_behind(w)
+    return not wheel_is_behind(w) and not half_open_is_due(w)
 
 
 cdef uint32_t take_turn(worker *w, uint32_t now) noexcept nogil:
     return worker_turn(w, now)
 
 
-def handles(uint32_t worker=0, uint32_t port=0):
-    return Handles(<size_t>&take_turn, <size_t>W[worker], <size_t>S.pool, *rings[port])
+def handles(worker=0, port=0):
+    cdef layout_worker *w = worker_at(worker)
+    need(is_ring(port), f"port {port} is not made of rings.")
+    return Handles(<size_t>&take_turn, <size_t>w, <size_t>S.pool, *rings[port])
 
 
 def run_once(frames, worker=0, now=None, kernel=()):
-    cdef uint32_t ms = <uint32_t>int((time.monotonic() if now is None else now) * 1000)
-    need(S != NULL and not running, "run_once() takes the turns itself: start() must not have been called.")
+    cdef uint32_t ms = <uint32_t>(int((time.monotonic() if now is None else now) * 1000) & 0xFFFFFFFF)
+    cdef layout_worker *w = worker_at(worker)
+    cdef frame_ring *ring
+    need(not running, "run_once() takes the turns itself: start() must not have been called.")
     for item in frames:
         port, frame, *flags = (0, item) if isinstance(item, bytes) else item
         feed(port, frame, flags[0] if flags else 0)
     for port, frame in kernel:
-        need(ring_write(S.ports[<uint32_t>port].from_kernel[<uint32_t>worker], frame, len(frame)), "The kernel ring is full.")
-    take_turn(W[<uint32_t>worker], ms)
-    while not is_idle(W[<uint32_t>worker]):
-        take_turn(W[<uint32_t>worker], ms)
-    return [item for port in range(S.n_ports) if rings[port] is not None for item in drain(port, worker)]
+        ring = port_at(port).from_kernel[w.id]
+        within(len(frame), 14, ring.frame_max, "length of a frame from the kernel")
+        need(ring_write(ring, frame, len(frame)), "The kernel ring is full.")
+    take_turn(w, ms)
+    while not is_idle(w):
+        take_turn(w, ms)
+    return [item for port in range(S.n_ports) if is_ring(port) for item in drain(port, w.id)]

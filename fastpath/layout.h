@@ -43,7 +43,7 @@ enum { GO_ON = 0, SEND = 1, PUNT = 2, DROP = 3 };
     X(ICMP_TRUNCATED, "icmp_truncated", "the packet ends inside the ICMP header")                                     \
     X(ICMP_NOT_HANDLED, "icmp_not_handled", "ICMP other than echo for a virtual or local address")                    \
     X(PROTOCOL_NOT_SERVED, "protocol_not_served", "a virtual or local address, and neither TCP, UDP nor ICMP")        \
-    X(TTL_EXCEEDED, "ttl_exceeded", "the TTL ran out here and the rate limit of ICMP errors was reached")             \
+    X(TTL_EXCEEDED, "ttl_exceeded", "the TTL ran out here; the sender is told, within a rate limit")                  \
     X(SPOOFED_SOURCE, "spoofed_source", "the source address cannot be a client's")                                    \
     X(NO_SERVICE, "no_service", "a virtual address, and no service on this port")                                     \
     X(NO_CONNECTION, "no_connection", "no such connection, and the packet may not open one")                          \
@@ -52,6 +52,7 @@ enum { GO_ON = 0, SEND = 1, PUNT = 2, DROP = 3 };
     X(CONNECTIONS_EXHAUSTED, "connections_exhausted", "the connection table is full")                                 \
     X(NEXT_HOP_UNRESOLVED, "next_hop_unresolved", "the MAC address towards the server is not known")                  \
     X(NO_KERNEL_INTERFACE, "no_kernel_interface", "for the kernel, and this port has no kernel interface")            \
+    X(KERNEL_TOO_LONG, "kernel_too_long", "for the kernel, and longer than its interface's MTU")                      \
     X(KERNEL_RING_FULL, "kernel_ring_full", "for the kernel, which does not take frames as fast as they come")        \
     X(KERNEL_REFUSED, "kernel_refused", "for the kernel, whose interface did not take it: is it up?")                  \
     X(NO_MBUF, "no_mbuf", "no packet buffer for a frame from the kernel")                                             \
@@ -192,7 +193,7 @@ struct server {
 _Static_assert(sizeof(struct server) == 32, "two servers a line");
 enum { HOP_RESOLVED = 1 };
 
-enum { LOCAL_PORT_MIN = 1024, LOCAL_PORTS = 65536 - LOCAL_PORT_MIN, LOCAL_TRIES = 64 };
+enum { LOCAL_PORT_MIN = 1024, LOCAL_PORTS = 65536 - LOCAL_PORT_MIN, LOCAL_TRIES = 64, LOCAL_JUMPS = 48 };
 
 /* Source addresses towards servers behind one port: immutable, replaced whole. */
 struct local_pool {
@@ -265,7 +266,7 @@ struct shared {
     struct rte_rcu_qsbr *rcu;
     struct rte_mempool *pool;
     uint32_t timeouts[N_TIMEOUTS]; /* ms */
-    uint32_t n_ports, n_workers;
+    uint32_t n_ports, n_workers, mtu; /* mtu: the largest that a packet buffer holds */
     uint32_t stopping;
     int kernel_wake; /* eventfd of the kernel loop */
     uint32_t kernel_asleep;

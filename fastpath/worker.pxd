@@ -24,6 +24,8 @@ cdef inline uint32_t worker_turn(worker *w, uint32_t now) noexcept nogil:
     cdef uint32_t port, packets = 0
     w.now = now
     for port in range(w.shared.n_ports):
+        if not w.shared.ports[port].started:  # EAL has it, we do not
+            continue
         send_for_kernel(w, port)
         if receive(w, port):
             classify(w)
@@ -36,7 +38,7 @@ cdef inline uint32_t worker_turn(worker *w, uint32_t now) noexcept nogil:
             packets += w.batch.n
     flush(w)
     answer(w)
-    expire(w)
+    expire(w, packets)
     w.turns += 1
     w.busy_turns += packets != 0
     w.packets += packets

@@ -5,6 +5,11 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from fastpath.dpdk.mbuf cimport rte_mbuf, rte_ring
 
 
+cdef extern from "<rte_dev.h>" nogil:
+    struct rte_device:
+        pass
+    int rte_dev_remove(rte_device *device)
+
 cdef extern from "<rte_ethdev.h>" nogil:
     enum:
         RTE_ETH_LINK_UP
@@ -17,6 +22,7 @@ cdef extern from "<rte_ethdev.h>" nogil:
     struct rte_eth_conf:
         rte_eth_rxmode rxmode
     struct rte_eth_dev_info:
+        rte_device *device
         const char *driver_name
         uint16_t max_rx_queues, max_tx_queues, min_mtu, max_mtu
         uint64_t rx_offload_capa

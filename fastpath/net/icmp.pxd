@@ -27,8 +27,8 @@ cdef inline void turn_ethernet(uint8_t *eth, uint64_t mac) noexcept nogil:
     store48(eth + ETH_SRC, mac)
 
 
-cdef inline void answer_echo(rte_mbuf *m, uint8_t *icmp, uint64_t mac) noexcept nogil:
-    """Echo request -> echo reply; id, sequence and payload stay (RFC 792)."""
+cdef inline void answer_echo(rte_mbuf *m, uint8_t *icmp, uint32_t length, uint64_t mac) noexcept nogil:
+    """Echo request -> echo reply; id, sequence and payload stay (RFC 792). length: of the ICMP message."""
     cdef uint8_t *eth = frame_at(m, 0)
     cdef uint8_t *ip = eth + ETH_LEN
     cdef uint32_t saddr = load32(ip + IPV4_SRC)
@@ -40,6 +40,8 @@ cdef inline void answer_echo(rte_mbuf *m, uint8_t *icmp, uint64_t mac) noexcept 
     store16(ip + IPV4_CHECKSUM, update(load16(ip + IPV4_CHECKSUM), difference(ttl, load16(ip + IPV4_TTL))))
     icmp[ICMP_TYPE] = ICMP_ECHO_REPLY
     store16(icmp + ICMP_CHECKSUM, update(load16(icmp + ICMP_CHECKSUM), difference(old, load16(icmp + ICMP_TYPE))))
+    if load16(icmp + ICMP_CHECKSUM) == 0:  # right, unless the whole reply is zeros: an update cannot tell
+        store16(icmp + ICMP_CHECKSUM, compute(icmp, length))
     turn_ethernet(eth, mac)
 
 

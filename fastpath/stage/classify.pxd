@@ -8,12 +8,12 @@ from fastpath.dpdk.mbuf cimport RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKS
 from fastpath.layout cimport (
     ADDRESS_FREE, ARP_TRUNCATED, FRAGMENT, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, ICMP_NOT_HANDLED, ICMP_TRUNCATED,
     IPV4_BAD_CHECKSUM, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_VERSION, IPV4_TRUNCATED, NOT_FOR_US,
-    PROTOCOL_NOT_SERVED, PUNT, TCP_BAD_OFFSET, TCP_TRUNCATED, UDP_BAD_LENGTH, UDP_TRUNCATED, batch, worker)
-from fastpath.net.arp cimport answer_arp
+    PROTOCOL_NOT_SERVED, PUNT, SPOOFED_SOURCE, TCP_BAD_OFFSET, TCP_TRUNCATED, UDP_BAD_LENGTH, UDP_TRUNCATED, batch, worker)
+from fastpath.net.arp cimport answer_arp, is_ipv4_over_ethernet
 from fastpath.net.frame cimport frame_at, load16, load32, load48, load64, rte_be_to_cpu_16, rte_cpu_to_be_16
 from fastpath.net.ipv4 cimport trim_padding
 from fastpath.net.headers cimport (
-    ARP_HTYPE, ARP_LEN, ARP_OP, ARP_PTYPE, ARP_REQUEST, ARP_TPA, ETH_DST, ETH_LEN, ETH_TYPE, ETHERTYPE_ARP,
+    ARP_LEN, ARP_OP, ARP_REQUEST, ARP_TPA, ETH_DST, ETH_LEN, ETH_TYPE, ETHERTYPE_ARP,
     ETHERTYPE_IPV4, ICMP_ECHO, ICMP_LEN, ICMP_TYPE, IPV4_DST, IPV4_FRAGMENT, IPV4_FRAGMENT_MASK, IPV4_LEN,
     IPV4_PROTOCOL, IPV4_SRC, IPV4_TOTAL_LENGTH, IPV4_VERSION_IHL, L4_SPORT, PROTO_ICMP, PROTO_TCP,
     PROTO_UDP, TCP_FLAGS, TCP_LEN, TCP_OFFSET,
@@ -21,7 +21,7 @@ from fastpath.net.headers cimport (
 from fastpath.net.icmp cimport answer_echo
 from fastpath.table.batch cimport drop, send_back
 from fastpath.table.connection cimport home_of, tuple_hash
-from fastpath.table.service cimport address_kind
+from fastpath.table.service cimport address_kind, is_no_client
 from fastpath.table.tcp_state cimport EVENT_ACK, tcp_event
 
 
@@ -29,8 +29,7 @@ cdef inline uint8_t classify_arp(worker *w, uint32_t i, uint8_t *eth, uint32_t l
     """Requests for virtual and local addresses are ours to answer (B40); the rest is the kernel's."""
     cdef uint8_t *arp = eth + ETH_LEN
     cdef uint64_t mac = w.shared.ports[w.batch.port].mac
-    if length < ETH_LEN + ARP_LEN or load16(arp + ARP_PTYPE) != rte_cpu_to_be_16(ETHERTYPE_IPV4) or load16(
-            arp + ARP_HTYPE) != rte_cpu_to_be_16(1):
+    if length < ETH_LEN + ARP_LEN or not is_ipv4_over_ethernet(arp):
         return drop(&w.batch, i, ARP_TRUNCATED)
     if load16(arp + ARP_OP) != rte_cpu_to_be_16(ARP_REQUEST) or address_kind(
             w.shared.map, load32(arp + ARP_TPA)) == ADDRESS_FREE:
@@ -39,14 +38,16 @@ cdef inline uint8_t classify_arp(worker *w, uint32_t i, uint8_t *eth, uint32_t l
     return send_back(&w.batch, i)
 
 
-cdef inline uint8_t classify_icmp(worker *w, uint32_t i, uint8_t *icmp, uint32_t length) noexcept nogil:
-    """To a virtual or local address: echo is answered (B30)."""
+cdef inline uint8_t classify_icmp(worker *w, uint32_t i, uint8_t *ip, uint8_t *icmp, uint32_t length) noexcept nogil:
+    """To a virtual or local address: echo is answered (B30), unless the answer could reach nobody (B10)."""
     if length < ICMP_LEN:
         return drop(&w.batch, i, ICMP_TRUNCATED)
     if load16(icmp + ICMP_TYPE) != rte_cpu_to_be_16(ICMP_ECHO << 8):
         return drop(&w.batch, i, ICMP_NOT_HANDLED)
+    if is_no_client(w.shared.map, load32(ip + IPV4_SRC)):
+        return drop(&w.batch, i, SPOOFED_SOURCE)
     trim_padding(w.batch.pkt[i])
-    answer_echo(w.batch.pkt[i], icmp, w.shared.ports[w.batch.port].mac)
+    answer_echo(w.batch.pkt[i], icmp, length, w.shared.ports[w.batch.port].mac)
     return send_back(&w.batch, i)
 
 
@@ -57,7 +58,7 @@ cdef inline uint8_t classify_other(worker *w, uint32_t i, uint8_t *ip, uint32_t 
     if load16(ip + IPV4_FRAGMENT) & rte_cpu_to_be_16(IPV4_FRAGMENT_MASK):
         return drop(&w.batch, i, FRAGMENT)
     if ip[IPV4_PROTOCOL] == PROTO_ICMP:
-        return classify_icmp(w, i, ip + header, total - header)
+        return classify_icmp(w, i, ip, ip + header, total - header)
     return drop(&w.batch, i, PROTOCOL_NOT_SERVED)
 
 

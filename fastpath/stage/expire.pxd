@@ -9,9 +9,9 @@ from fastpath.table.node cimport list_is_empty, list_pop
 from fastpath.table.timer cimport is_due, retire, timer_set, timer_unset
 
 cdef extern from *:
-    """enum { VISITS = 8 /* timer visits a turn: at most a tenth of a full turn's work */ };"""
+    """enum { VISITS = 8, EMPTY_SLOTS = 256 /* a turn, after a pause of the machine */ };"""
     enum:
-        VISITS
+        VISITS, EMPTY_SLOTS
 
 
 cdef inline void visit(worker *w, uint32_t index) noexcept nogil:
@@ -41,17 +41,20 @@ cdef inline void free_dead(worker *w) noexcept nogil:
         connection_give(t, index)
 
 
-cdef inline void expire(worker *w) noexcept nogil:
+cdef inline void expire(worker *w, uint32_t packets) noexcept nogil:
+    """A few visits a turn, and one more for each packet: however fast connections are opened, they expire as fast."""
     cdef table *t = &w.table
-    cdef uint32_t budget = VISITS
+    cdef uint32_t budget = VISITS + packets
+    cdef uint32_t slots = EMPTY_SLOTS
     cdef uint32_t slot
-    while budget and wheel_is_behind(w):
+    while budget and slots and wheel_is_behind(w):
         slot = t.region.wheel_time & (WHEEL_SLOTS - 1)
         if list_is_empty(t.nodes, slot):
             t.region.wheel_time += 1
+            slots -= 1
         else:
             visit(w, t.nodes[slot].next - LIST_HEADS)
-        budget -= 1
+            budget -= 1
     while budget and half_open_is_due(w):
         retire(t, t.nodes[LIST_HALF_OPEN].next - LIST_HEADS)
         budget -= 1

@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 
 from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_alloc, rte_pktmbuf_append, rte_pktmbuf_free
 from fastpath.layout cimport (
-    BURST, DROP, KERNEL_RING_FULL, NO_KERNEL_INTERFACE, NO_MBUF, PUNT, batch, frame_ring, port, shared, worker)
+    BURST, DROP, KERNEL_RING_FULL, KERNEL_TOO_LONG, NO_KERNEL_INTERFACE, NO_MBUF, PUNT, batch, frame_ring, port, shared, worker)
 from fastpath.net.frame cimport frame_at
 from fastpath.table.batch cimport drop
 from fastpath.table.frame_ring cimport full_fence, load_acquire, ring_front, ring_is_empty, ring_release, ring_write
@@ -37,6 +37,8 @@ cdef inline void punt(worker *w) noexcept nogil:
             continue
         if not p.kernel_attached:
             b.verdict[i] = drop(b, i, NO_KERNEL_INTERFACE)
+        elif b.pkt[i].data_len > p.to_kernel[w.id].frame_max:
+            b.verdict[i] = drop(b, i, KERNEL_TOO_LONG)
         elif not ring_write(p.to_kernel[w.id], frame_at(b.pkt[i], 0), b.pkt[i].data_len):
             b.verdict[i] = drop(b, i, KERNEL_RING_FULL)
         else:

@@ -7,15 +7,14 @@ from libc.string cimport memset
 from fastpath.layout cimport (
     ADDRESS_FREE, ADDRESS_LOCAL, BURST, CONNECTIONS_EXHAUSTED, GO_ON, HOP_RESOLVED, INBOUND, LIST_HALF_OPEN, LIST_HEADS,
     NEXT_HOP_UNRESOLVED, NO_CONNECTION, NO_LOCAL_PORT, NO_SERVER, NO_SERVICE, NONE, OUTBOUND, PUNT, SPOOFED_SOURCE,
-    TTL_EXCEEDED, batch, connection, flow, local_pool, server, service, table, worker)
+    TTL_EXCEEDED, batch, connection, flow, local_pool, port, server, service, table, worker)
 from fastpath.net.frame cimport frame_at, load48
 from fastpath.net.headers cimport ETH_LEN, ICMP_TIME_EXCEEDED, IPV4_TTL, PROTO_TCP
 from fastpath.net.icmp cimport answer_error
-from fastpath.net.ipv4 cimport cannot_be_a_host
 from fastpath.table.batch cimport drop, drop_for_service, icmp_allowed, send_back
 from fastpath.table.connection cimport connection_give, connection_index, connection_take, find, flow_of
 from fastpath.table.local_port cimport choose_local
-from fastpath.table.service cimport address_kind, pick_server, service_at
+from fastpath.table.service cimport address_kind, is_no_client, pick_server, service_at
 from fastpath.table.tcp_state cimport EVENT_SYN, STATE_DEAD, STATE_UDP, SYN_SENT, reopens
 from fastpath.table.timer cimport retire, timer_set
 
@@ -23,9 +22,11 @@ from fastpath.table.timer cimport retire, timer_set
 cdef inline uint8_t ttl_exceeded(worker *w, uint32_t i) noexcept nogil:
     """RFC 1812 5.3.1: the packet ends here; its sender hears of it, as often as the limit allows (B4)."""
     cdef batch *b = &w.batch
-    if w.shared.ports[b.port].address == 0 or not icmp_allowed(w) or answer_error(
-            b.pkt[i], ICMP_TIME_EXCEEDED, 0, w.shared.ports[b.port].address, w.shared.ports[b.port].mac) != 0:
+    cdef const port *p = &w.shared.ports[b.port]
+    if p.address == 0 or not icmp_allowed(w) or answer_error(b.pkt[i], ICMP_TIME_EXCEEDED, 0, p.address, p.mac) != 0:
         return drop(b, i, TTL_EXCEEDED)
+    w.drops[TTL_EXCEEDED] += 1  # the packet is gone, though its buffer carries the answer
+    w.ports[b.port].rx_dropped += 1
     return send_back(b, i)
 
 
@@ -46,11 +47,11 @@ cdef inline uint8_t direct(worker *w, uint32_t i, uint32_t entry) noexcept nogil
     return GO_ON
 
 
-cdef inline void make_room(table *t) noexcept nogil:
+cdef inline void make_room(table *t, uint32_t n_ports) noexcept nogil:
     """Half-open connections are bounded, and the first to go when entries run short (B23). What is retired is free at the
-    end of the turn: a burst's worth is held back for the connections of this one."""
-    if t.region.half_open >= t.half_open_limit or (
-            t.region.half_open and t.region.in_use + 2 * BURST > t.capacity):
+    end of the turn, so entries are held back for as many packets as a turn may bring. Never the newest: it was just opened."""
+    if t.region.half_open > t.half_open_limit or (
+            t.region.half_open > 1 and t.region.in_use + n_ports * BURST > t.capacity):
         retire(t, t.nodes[LIST_HALF_OPEN].next - LIST_HEADS)
 
 
@@ -67,7 +68,6 @@ cdef inline uint8_t open_connection(worker *w, uint32_t i, const service *s, uin
         return drop_for_service(w, i, NEXT_HOP_UNRESOLVED, s.id, INBOUND)
     if pool == NULL:
         return drop_for_service(w, i, NO_LOCAL_PORT, s.id, INBOUND)
-    make_room(t)
     index = connection_take(t)
     if index == NONE:
         return drop_for_service(w, i, CONNECTIONS_EXHAUSTED, s.id, INBOUND)
@@ -88,6 +88,7 @@ cdef inline uint8_t open_connection(worker *w, uint32_t i, const service *s, uin
     timer_set(t, w.shared, index)
     w.server_counts[id].active += 1
     w.server_counts[id].total += 1
+    make_room(t, w.shared.n_ports)
     return direct(w, i, index << 1 | INBOUND)
 
 
@@ -105,7 +106,7 @@ cdef inline uint8_t schedule_new(worker *w, uint32_t i) noexcept nogil:
         return drop(b, i, NO_CONNECTION if kind == ADDRESS_LOCAL else NO_SERVICE)
     if s.protocol == PROTO_TCP and b.event[i] != EVENT_SYN:
         return drop_for_service(w, i, NO_CONNECTION, s.id, INBOUND)
-    if cannot_be_a_host(client.saddr) or address_kind(w.shared.map, client.saddr) != ADDRESS_FREE:
+    if is_no_client(w.shared.map, client.saddr):
         return drop_for_service(w, i, SPOOFED_SOURCE, s.id, INBOUND)
     if frame_at(b.pkt[i], ETH_LEN)[IPV4_TTL] <= 1:
         return ttl_exceeded(w, i)
@@ -118,7 +119,7 @@ cdef inline uint8_t schedule_new(worker *w, uint32_t i) noexcept nogil:
 cdef inline bint has_ended(worker *w, uint32_t i, uint32_t entry) noexcept nogil:
     """Whether this packet of a client asks for a new connection in the place of the one that it found."""
     cdef const connection *c = &w.table.connections[entry >> 1]
-    if entry & 1 != INBOUND:
+    if entry & 1 != INBOUND or frame_at(w.batch.pkt[i], ETH_LEN)[IPV4_TTL] <= 1:
         return False
     if c.state == STATE_UDP:
         return w.shared.servers[c.server].removed != 0

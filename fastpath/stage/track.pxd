@@ -5,7 +5,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from fastpath.layout cimport GO_ON, INBOUND, batch, connection, server_count, worker
 from fastpath.net.frame cimport frame_at, load48, store48
 from fastpath.net.headers cimport ETH_SRC
-from fastpath.table.tcp_state cimport half_open, state_timeout, tcp_next
+from fastpath.table.tcp_state cimport STATE_UDP, half_open, state_timeout, tcp_next
 from fastpath.table.timer cimport timer_set, timer_unset
 
 
@@ -20,6 +20,13 @@ cdef inline void change_state(worker *w, uint32_t index, uint8_t state) noexcept
     timer_set(&w.table, w.shared, index)
 
 
+cdef inline bint refreshes(worker *w, const connection *c, uint8_t state, uint32_t direction) noexcept nogil:
+    """Whether a packet that leads to `state` proves the connection alive. Half-open ones live from their first SYN on,
+    whatever is sent again; a removed UDP server keeps nothing alive (B23, B26)."""
+    return not half_open[state] and (
+        state != STATE_UDP or direction == INBOUND or not w.shared.servers[c.server].removed)
+
+
 cdef inline void track_one(worker *w, uint32_t i) noexcept nogil:
     cdef batch *b = &w.batch
     cdef uint32_t direction = b.entry[i] & 1
@@ -28,7 +35,8 @@ cdef inline void track_one(worker *w, uint32_t i) noexcept nogil:
     cdef uint8_t state = tcp_next[direction][b.event[i]][c.state]
     count.packets[direction] += 1
     count.bytes[direction] += b.pkt[i].pkt_len
-    c.last_seen = w.now
+    if refreshes(w, c, state, direction):
+        c.last_seen = w.now
     if direction == INBOUND:  # the way back is where this came from (DESIGN: next hops)
         store48(c.client_mac, load48(frame_at(b.pkt[i], ETH_SRC)))
         c.client_port = <uint8_t>b.port

@@ -10,9 +10,9 @@ from fastpath.table.service cimport IPONLY, IPPORT, RR, map_find
 
 cdef extern from *:
     """
-    /* Maglev table sizes, primes: 100 slots a server, so that a slot is at most 1 % of a fair share. */
-    static const struct { uint32_t servers, slots; } maglev_sizes[] = {
-        {100, 10007}, {655, 65537}, {6553, 655357}, {65536, 6553621}};
+    /* Maglev table sizes, primes: at least 10 slots a server. Few steps, since crossing one moves most clients; it takes
+       1,000 servers to meet the first. Removing one of N moves 1/N and, measured for 10 to 2,000, at most 1.7 % more. */
+    static const struct { uint32_t servers, slots; } maglev_sizes[] = {{1000, 10007}, {6553, 65537}, {65536, 655357}};
     static inline uint32_t maglev_size(uint32_t servers) {
         uint32_t i = 0;
         while (servers > maglev_sizes[i].servers)

@@ -74,8 +74,8 @@ cdef inline uint32_t find(const table *t, uint64_t addrs, uint64_t ports, uint64
     cdef uint32_t home = home_of(t, hash)
     cdef uint16_t tag = tag_of(hash)
     cdef const bucket *b
-    cdef uint32_t hits, entry
-    while True:
+    cdef uint32_t hits, entry, passed
+    for passed in range(t.n_buckets):  # a table under its planned load stops at the first or second
         b = &t.buckets[home]
         hits = slots_with(b, tag)
         while hits:
@@ -84,8 +84,9 @@ cdef inline uint32_t find(const table *t, uint64_t addrs, uint64_t ports, uint64
                 return entry
             hits &= hits - 1
         if b.spilled == 0:
-            return NONE
+            break
         home = home + 1 if home + 1 < t.n_buckets else 0
+    return NONE
 
 
 cdef inline uint32_t first_candidate(const table *t, uint64_t hash) noexcept nogil:

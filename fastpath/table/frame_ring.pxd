@@ -43,8 +43,9 @@ cdef inline void ring_commit(frame_ring *r, uint32_t length) noexcept nogil:
 
 
 cdef inline bint ring_write(frame_ring *r, const uint8_t *frame, uint32_t length) noexcept nogil:
+    """Copy a frame of at most frame_max bytes in; False: full."""
     cdef uint8_t *room = ring_room(r)
-    if room == NULL or length > r.frame_max:
+    if room == NULL:
         return False
     memcpy(room, frame, length)
     ring_commit(r, length)

@@ -1,12 +1,13 @@
 """A local address and port towards a server: a cursor walks a keyed permutation of (address, port).
 
 Four bytes of state for each worker and server; a candidate is taken if this worker owns the answer's tuple and the
-connection table does not hold it. Nearly longest-free-first, and the order tells an observer nothing (RFC 6056 3.3).
+connection table does not hold it. Nearly longest-free-first, and the order tells an observer nothing (RFC 6056 3.3). After a row
+of taken candidates the cursor jumps, so that long-lived connections standing together do not block the walk.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastpath.layout cimport LOCAL_PORT_MIN, LOCAL_PORTS, LOCAL_TRIES, NONE, flow, local_pool, server, server_count, worker
+from fastpath.layout cimport LOCAL_JUMPS, LOCAL_PORT_MIN, LOCAL_PORTS, LOCAL_TRIES, NONE, flow, local_pool, server, server_count, worker
 from fastpath.net.frame cimport rte_cpu_to_be_16
 from fastpath.net.hash cimport hash2
 from fastpath.table.connection cimport find, flow_addrs, flow_ports, tuple_hash
@@ -39,11 +40,13 @@ cdef inline uint64_t choose_local(worker *w, uint32_t id, const local_pool *pool
     cdef uint64_t key = hash2(<uint64_t>id << 32 | s.raddr, <uint64_t>s.rport << 16 | s.protocol, w.table.hash_key[1],
                               w.table.hash_key[0])
     cdef uint32_t tries = LOCAL_TRIES * w.shared.n_workers
+    # A golden part of the circle, and odd: jumps spread evenly over the walk.
+    cdef uint32_t jump = 0x9E3779B9U >> (32 - pool.bits) | 1
     cdef uint32_t x
     cdef uint64_t hash
     while tries:
         x = permute(count.port_cursor & (0xFFFFFFFFU >> (32 - pool.bits)), pool.bits, key)
-        count.port_cursor += 1
+        count.port_cursor += 1 if tries > LOCAL_JUMPS * w.shared.n_workers else jump
         if x >= pool.size:  # 2^bits < 2 * size: at most every other candidate on average
             continue
         tries -= 1

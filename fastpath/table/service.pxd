@@ -8,6 +8,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.layout cimport (
     ADDRESS_FREE, ADDRESS_SERVICE, NONE, be16, be32, flow, map_slot, service, service_count, service_map, worker)
 from fastpath.net.hash cimport hash2, scale
+from fastpath.net.ipv4 cimport cannot_be_a_host
 
 cdef extern from *:
     """enum { RR = 0, WRR = 1, IPPORT = 2, IPONLY = 3, N_SCHEDULERS };"""
@@ -31,6 +32,11 @@ cdef inline const map_slot *map_find(const service_map *m, be32 addr, be16 port,
 cdef inline uint8_t address_kind(const service_map *m, be32 addr) noexcept nogil:
     """ADDRESS_VIRTUAL, ADDRESS_LOCAL, or ADDRESS_FREE: not ours."""
     return map_find(m, addr, 0, 0).kind
+
+
+cdef inline bint is_no_client(const service_map *m, be32 addr) noexcept nogil:
+    """Whether a source address is forged for sure: nobody's, or one of ours (B10)."""
+    return cannot_be_a_host(addr) or address_kind(m, addr) != ADDRESS_FREE
 
 
 cdef inline const service *service_at(const worker *w, be32 addr, be16 port, uint8_t protocol) noexcept nogil:

@@ -48,7 +48,7 @@ static const uint8_t tcp_events[32] = {
 #pragma GCC diagnostic ignored "-Woverride-init"
 static const uint8_t tcp_next[2][N_EVENTS][N_STATES] = {
     [INBOUND] = {
-        [EVENT_SYN] = {ALL_STAY},
+        [EVENT_SYN] = {ALL_STAY, [TIME_WAIT] = SYN_SENT, [CLOSE] = SYN_SENT}, /* behind the last FIN or RST in its burst */
         [EVENT_SYN_ACK] = {ALL_STAY},
         [EVENT_ACK] = {ALL_STAY, [SYN_RECV] = ESTABLISHED},
         [EVENT_FIN] = {ALL_STAY, [SYN_RECV] = FIN_WAIT, [ESTABLISHED] = FIN_WAIT, [CLOSE_WAIT] = TIME_WAIT},

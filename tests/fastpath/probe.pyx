@@ -1,4 +1,4 @@
-"""The data plane's inline functions as Python sees them: for tests only (JUPITER_TEST_PROBE=1 in setup.py builds it).
+"""The data plane's inline functions as Python sees them: for tests only (JUPITER_DEVELOPMENT=1 in setup.py builds it).
 
 Nothing here decides anything: arguments in, the function under test, results out. No EAL is needed.
 """
@@ -267,7 +267,7 @@ cdef class Worker:
     def turn(self, uint32_t now):
         """One turn's expiry."""
         self.w.now = now
-        expiry.expire(self.w)
+        expiry.expire(self.w, 0)
 
     @property
     def behind(self):

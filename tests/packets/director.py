@@ -53,8 +53,6 @@ class Director:
         """As it was when it began: no services, no connections, one local address."""
         engine.publish([], sorted(self.services))
         self.wait(QUIET)
-        for _ in range(self.in_use()):  # run_once() goes home before the last half-open ones are freed (test_flood)
-            self.turn()
         for server in self.servers:
             engine.release_server(server)
         self.services.clear()
@@ -104,13 +102,15 @@ class Director:
         frames: Sequence[bytes | tuple[int, bytes] | tuple[int, bytes, int]] = (),
         kernel: Sequence[tuple[int, bytes]] = (),
         drops: Mapping[str, int] | None = None,
+        errors: int = 0,
     ) -> list[tuple[int | None, bytes]]:
-        """Take turns over these frames. Each one must leave, or be dropped under exactly the reasons in `drops`."""
+        """Take turns over these frames. Each one must leave, or be dropped under exactly the reasons in `drops`;
+        of those dropped, so many are answered by an ICMP error."""
         before = engine.drops()
         left = engine.run_once(frames, now=self.seconds(), kernel=kernel)
         dropped = {reason: n - before[reason] for reason, n in engine.drops().items() if n != before[reason]}
         assert dropped == (drops or {})
-        assert len(left) == len(frames) + len(kernel) - sum(dropped.values())
+        assert len(left) == len(frames) + len(kernel) - sum(dropped.values()) + errors
         return left
 
     def send(
@@ -118,9 +118,10 @@ class Director:
         *frames: bytes | tuple[int, bytes] | tuple[int, bytes, int],
         kernel: Sequence[tuple[int, bytes]] = (),
         drops: Mapping[str, int] | None = None,
+        errors: int = 0,
     ) -> Sent:
         """turn(); what leaves for the network (not the kernel's own frames) must carry right checksums."""
-        left = self.turn(frames, kernel, drops)
+        left = self.turn(frames, kernel, drops, errors)
         own = [raw for _, raw in kernel]
         assert all(is_correct(raw) for port, raw in left if port is not None and raw not in own)
         return Sent(

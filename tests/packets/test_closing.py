@@ -123,7 +123,6 @@ def test_reopen_within_a_burst(director: Director, end: str) -> None:
     assert director.states() == ["SYN_SENT"]
 
 
-@pytest.mark.xfail(strict=True, reason="the burst is scheduled before it is tracked: the SYN finds the state of before")
 @pytest.mark.parametrize(("before", "last"), [([], "R"), ([(S, "FA")], "FA")])
 def test_end_and_reopen_in_one_burst(director: Director, before: list[tuple[str, str]], last: str) -> None:
     """B16: the packet that ends a connection and the SYN that opens the next may come in one burst."""

@@ -1,7 +1,5 @@
 """Connection memory runs out, and SYN floods: B22, B23."""
 
-import pytest
-
 from fastpath import engine
 from tests.packets.bulk import establish, packets, through
 from tests.packets.director import Director
@@ -72,7 +70,6 @@ def test_udp_fills_the_table(director: Director) -> None:
     director.turn(flows)
 
 
-@pytest.mark.xfail(strict=True, reason="is_idle() of engine.pyx does not ask half_open_is_due()")
 def test_a_flood_ends_by_itself(director: Director) -> None:
     """B22, B23: after a flood nothing is left when the transitory timeout has passed."""
     director.service()
@@ -81,7 +78,6 @@ def test_a_flood_ends_by_itself(director: Director) -> None:
     assert counters() == (0, 0)
 
 
-@pytest.mark.xfail(strict=True, reason="8 timer visits a turn, up to 32 new connections a turn")
 def test_expiry_keeps_up_with_new_flows(director: Director) -> None:
     """B22: full bursts of new flows find room as soon as the old ones have timed out: as many are freed as come."""
     director.service(protocol=engine.UDP)

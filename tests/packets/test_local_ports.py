@@ -79,7 +79,6 @@ def test_two_services_with_one_server(director: Director) -> None:
     assert len(set(first + second)) == 40000
 
 
-@pytest.mark.xfail(strict=True, reason="each lap walks in the same order, so that ports of one time stand in one run")
 def test_long_lived_connections_stand_in_no_ones_way(director: Director) -> None:
     """B22: 20,000 connections stay while all other local ports are used once: the next new ones find free ports."""
     director.service(timeout=7000)

@@ -73,9 +73,6 @@ def test_udp_stays_with_a_drained_server(director: Director) -> None:
     assert director.send(inbound(udp())).one()[IP].dst == SERVER
 
 
-@pytest.mark.xfail(
-    strict=True, reason="has_ended() looks at inbound packets only: a server that sends keeps it for ever"
-)
 def test_udp_of_a_removed_server_ends_although_it_sends(director: Director) -> None:
     """B26: gone in bounded time, also when the server alone keeps sending."""
     director.service(protocol=engine.UDP)

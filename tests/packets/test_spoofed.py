@@ -35,7 +35,6 @@ def test_neighbours_pass(served: Director, source: str) -> None:
     assert len(served.send(inbound(tcp("S"), src=source), inbound(udp(), src=source)).to_network) == 2
 
 
-@pytest.mark.xfail(strict=True, reason="classify_icmp does not look at the source")
 @pytest.mark.parametrize("source", SPOOFED)
 def test_no_echo_reply_to_them(served: Director, source: str) -> None:
     """B10: an echo request from such a source makes no reply to it."""

@@ -2,7 +2,6 @@
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP
-from scapy.packet import Packet
 
 from fastpath import engine
 from tests.packets.director import Director
@@ -20,8 +19,10 @@ from tests.packets.frames import (
 )
 
 
-def assert_time_exceeded(packet: Packet, about: bytes, to: tuple[str, str]) -> None:
-    """An ICMP time exceeded from the director to `to` (address, MAC) that quotes `about` (RFC 792, RFC 1812 4.3.2)."""
+def assert_time_exceeded(director: Director, about: bytes, to: tuple[str, str], padding: bytes = b"") -> None:
+    """`about` is dropped, counted, and answered by an ICMP time exceeded from the director to `to` (address, MAC) that
+    quotes it (RFC 792, RFC 1812 4.3.2)."""
+    packet = director.send(about + padding, drops={"ttl_exceeded": 1}, errors=1).one()
     assert (packet.src, packet.dst) == (DIRECTOR_MAC, to[1])
     assert (packet[IP].src, packet[IP].dst, packet[IP].tos) == (DIRECTOR, to[0], 0xC0)
     assert (packet[ICMP].type, packet[ICMP].code, packet[IP].len + 14) == (11, 0, len(packet))
@@ -45,7 +46,7 @@ def test_client_ttl_runs_out(director: Director, ttl: int, size: int) -> None:
     """B4: a new flow's packet with TTL <= 1 is not forwarded; its sender hears of it; no connection is made."""
     director.service()
     request = inbound(tcp("S", data=bytes(size)), ttl=ttl)
-    assert_time_exceeded(director.send(request).one(), request, (CLIENT, CLIENT_MAC))
+    assert_time_exceeded(director, request, (CLIENT, CLIENT_MAC))
     assert director.in_use() == 0
 
 
@@ -55,9 +56,9 @@ def test_living_connection_ttl_runs_out(director: Director, ttl: int) -> None:
     director.service()
     to_server = director.send(inbound(tcp("S"))).one()
     request = inbound(tcp("A"), ttl=ttl)
-    assert_time_exceeded(director.send(request).one(), request, (CLIENT, CLIENT_MAC))
+    assert_time_exceeded(director, request, (CLIENT, CLIENT_MAC))
     answer = outbound(to_server, tcp("SA"), ttl=ttl)
-    assert_time_exceeded(director.send(answer).one(), answer, (SERVER, server_mac(SERVER)))
+    assert_time_exceeded(director, answer, (SERVER, server_mac(SERVER)))
     assert director.states() == ["SYN_SENT"]
 
 
@@ -65,19 +66,19 @@ def test_options_and_padding_in_the_quote(director: Director) -> None:
     """B4, B6: the quote ends where the IPv4 packet ends, not the frame."""
     director.service(protocol=engine.UDP)
     request = inbound(udp(), ttl=1)
-    assert_time_exceeded(director.send(request + bytes(18)).one(), request, (CLIENT, CLIENT_MAC))
+    assert_time_exceeded(director, request, (CLIENT, CLIENT_MAC), bytes(18))
 
 
 def test_time_exceeded_is_rate_limited(director: Director) -> None:
-    """B4: 50 at once, then one each millisecond; the rest is counted as ttl_exceeded."""
+    """B4: 50 errors at once, then one each millisecond; every packet is counted as ttl_exceeded."""
     director.service()
     doomed = inbound(tcp("S"), ttl=1)
-    assert len(director.send(*[doomed] * 80, drops={"ttl_exceeded": 30}).to_network) == 50
+    director.send(*[doomed] * 80, drops={"ttl_exceeded": 80}, errors=50)
     director.send(doomed, drops={"ttl_exceeded": 1})
     director.later(0.010)
-    assert len(director.send(*[doomed] * 80, drops={"ttl_exceeded": 70}).to_network) == 10
+    director.send(*[doomed] * 80, drops={"ttl_exceeded": 80}, errors=10)
     director.later(1)
-    assert len(director.send(*[doomed] * 50).to_network) == 50
+    director.send(*[doomed] * 50, drops={"ttl_exceeded": 50}, errors=50)
 
 
 def test_silent_without_an_address(director: Director) -> None:
