@@ -1,13 +1,14 @@
 """A local address and port towards a server: a cursor walks a keyed permutation of (address, port).
 
 Four bytes of state for each worker and server; a candidate is taken if this worker owns the answer's tuple and the
-connection table does not hold it. Nearly longest-free-first, and the order tells an observer nothing (RFC 6056 3.3). After a row
-of taken candidates the cursor jumps, so that long-lived connections standing together do not block the walk.
+connection table does not hold it. Nearly longest-free-first, and the order tells an observer nothing (RFC 6056 3.3).
+After a row of taken candidates the cursor jumps, so that long-lived connections standing together do not block the walk.
 """
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from fastpath.layout cimport LOCAL_JUMPS, LOCAL_PORT_MIN, LOCAL_PORTS, LOCAL_TRIES, NONE, flow, local_pool, server, server_count, worker
+from fastpath.layout cimport (
+    LOCAL_JUMPS, LOCAL_PORT_MIN, LOCAL_PORTS, LOCAL_TRIES, NONE, flow, local_pool, server, server_count, worker)
 from fastpath.net.frame cimport rte_cpu_to_be_16
 from fastpath.net.hash cimport hash2
 from fastpath.table.connection cimport find, flow_addrs, flow_ports, tuple_hash
