@@ -38,7 +38,7 @@ def extension(name: str, source: str) -> Extension:
         extra_compile_args=[
             *dpdk("--cflags"),
             f"-march={march}",
-            "-O3",
+            "-O2",
             "-g",
             "-fno-strict-aliasing",
             "-Wno-unused-function",

@@ -1,0 +1,14 @@
+"""What a packet costs, in instructions: seconds depend on the machine and its neighbours, instructions on the code alone."""
+
+import json
+from pathlib import Path
+
+from tools.bench.instructions import per_packet
+
+BASELINE = Path(__file__).with_name("baseline.json")
+
+
+def test_an_established_packet_costs_what_it_did() -> None:
+    """At most 5 % more instructions than the stored baseline; much fewer means that the baseline should follow."""
+    stored = json.loads(BASELINE.read_text())["instructions_per_established_packet"]
+    assert 0.8 * stored < per_packet() < 1.05 * stored
