@@ -1,4 +1,4 @@
-"""What a packet costs, in instructions: seconds depend on the machine and its neighbours, instructions on the code alone."""
+"""What a packet costs in instructions: seconds depend on the machine and its neighbours, these on the code alone."""
 
 import json
 from pathlib import Path

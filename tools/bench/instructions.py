@@ -1,7 +1,7 @@
-"""Instructions that a worker spends on an established packet, rx to tx, counted by valgrind: the same on a busy machine.
+"""Instructions that a worker spends on an established packet, rx to tx, by valgrind: the same on a busy machine.
 
-python -m tools.bench.instructions prints them. Two runs that differ by one round over the frames: what the round adds, over
-its packets, is free of start-up and of opening the connections.
+python -m tools.bench.instructions prints them. Two runs that differ by one round over the frames: what the round adds,
+over its packets, is free of start-up and of opening the connections.
 """
 
 import re
