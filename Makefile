@@ -14,6 +14,7 @@ setup: ## install what is missing: Debian packages (root), Python packages into 
 	@tools/setup
 
 build: $(ENGINE) ## compile the data plane, put jupiter-service and jupiter-ctl into .venv/bin
+	@tools/as-owner $(PYTHON) -m compileall -q fastpath jupiter tools # else root leaves __pycache__ in its owner's checkout
 
 # The extension is a single translation unit, so pip's editable install is all the build there is: engine and commands in place.
 $(ENGINE): $(SOURCES) .venv/stamp
