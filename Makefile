@@ -46,7 +46,7 @@ vm-test: build ## the walk-through on PCI network cards of a virtual machine, ab
 	@$(PYTHON) -m pytest tests/vm/check_pci.py
 
 lint: setup ## ruff, mypy --strict on jupiter/, cython-lint
-	$(PYTHON) -m ruff check . tools/jupiter-devbind tools/runtests
+	$(PYTHON) -m ruff check . tools/jupiter-devbind tools/jupiter-pmdinfo tools/runtests
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m mypy --strict jupiter
 	PATH="$(CURDIR)/.venv/bin:$$PATH" cython-lint fastpath tests tools

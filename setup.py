@@ -62,7 +62,8 @@ setup(
     python_requires=">=3.11",
     packages=["jupiter", "jupiter.control", "jupiter.host", "fastpath"],
     package_data={"fastpath": ["*.pyi", "py.typed"]},
-    install_requires=["click", "configobj", "pyelftools", "pyroute2", "rich"],
+    install_requires=["click", "configobj", "pyelftools", "pyroute2"],
+    scripts=["tools/jupiter-devbind", "tools/jupiter-pmdinfo"],
     entry_points={"console_scripts": ["jupiter-service = jupiter.service:main", "jupiter-ctl = jupiter.cli:main"]},
     ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, include_path=["."]),
 )
