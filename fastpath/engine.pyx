@@ -466,13 +466,6 @@ cdef service_map *build_map(services, local) except NULL:
     return m
 
 
-cdef swap_map(service_map *fresh):
-    cdef service_map *old = S.map
-    store_pointer(&S.map, fresh)
-    synchronize()
-    free(old)
-
-
 def check_service(s):
     """What would make a worker read where nothing is; everything else the control plane has judged."""
     within(s.id, 0, MAX_SERVICES - 1, "service id")
@@ -584,19 +577,34 @@ cdef remove_blocks(removed):
         block_free(<service *><size_t>each)
 
 
+cdef local_pool *build_pool(addresses) except? NULL:
+    """NULL where there are no addresses."""
+    cdef local_pool *pool
+    if not addresses:
+        return NULL
+    pool = pool_new(<uint32_t>len(addresses))
+    need(pool != NULL, f"No memory for {len(addresses)} local addresses.")
+    for i, address in enumerate(addresses):
+        (&pool.addresses[0])[i] = be32_of(address)
+    return pool
+
+
 def set_local_addresses(port, addresses):
-    cdef local_pool *pool = NULL
-    cdef local_pool *old = port_at(port).pool
+    cdef service_map *fresh
+    cdef service_map *old_map
+    cdef local_pool *pool
+    cdef local_pool *old_pool = port_at(port).pool
     within(len(addresses), 0, 65536, f"port {port}: number of local addresses")
-    if addresses:
-        pool = pool_new(<uint32_t>len(addresses))
-        need(pool != NULL, f"No memory for {len(addresses)} local addresses.")
-        for i, address in enumerate(addresses):
-            (&pool.addresses[0])[i] = be32_of(address)
-    local_now[port] = tuple(addresses)
+    after = {**local_now, port: tuple(addresses)}
+    fresh = build_map(services_now, after)  # judges the addresses, before anything changes
+    pool = build_pool(addresses)
+    local_now.update(after)
+    old_map = S.map
     store_pointer(&port_at(port).pool, pool)
-    swap_map(build_map(services_now, local_now))
-    free(old)
+    store_pointer(&S.map, fresh)
+    synchronize()
+    free(old_map)
+    free(old_pool)
 
 
 def set_next_hop(server, port, mac):
@@ -611,20 +619,19 @@ def set_next_hop(server, port, mac):
 
 # ---- counters ------------------------------------------------------------------------------------------------------
 
-cdef tuple server_sums(server):
-    cdef server_count *c
+cdef list over_workers(rows):
+    """Each column's sum over the workers' rows."""
+    return [sum(column) for column in zip(*rows)]
+
+
+cdef list server_sums(server):
     cdef uint64_t id = server_id(server)
-    active = total = 0
-    packets = [0, 0]
-    octets = [0, 0]
+    cdef server_count *c
+    rows = []
     for i in range(N_WORKERS):
         c = &W[i].server_counts[id]
-        active += c.active
-        total += c.total
-        for d in range(2):
-            packets[d] += c.packets[d]
-            octets[d] += c.bytes[d]
-    return active, total, packets[0], octets[0], packets[1], octets[1]
+        rows.append((c.active, c.total, c.packets[INBOUND], c.bytes[INBOUND], c.packets[OUTBOUND], c.bytes[OUTBOUND]))
+    return over_workers(rows)
 
 
 def server_counters(server):
@@ -649,12 +656,11 @@ def service_counters(service):
     cdef uint64_t id
     started()
     id = within(service, 0, MAX_SERVICES - 1, "service id")
-    sums = [0, 0, 0, 0]
+    rows = []
     for i in range(N_WORKERS):
         c = &W[i].service_counts[id]
-        for k, value in enumerate((c.drops[0], c.drop_bytes[0], c.drops[1], c.drop_bytes[1])):
-            sums[k] += value
-    return ServiceCounters(*sums)
+        rows.append((c.drops[INBOUND], c.drop_bytes[INBOUND], c.drops[OUTBOUND], c.drop_bytes[OUTBOUND]))
+    return ServiceCounters(*over_workers(rows))
 
 
 def drops():
@@ -669,17 +675,18 @@ def drops():
 
 def port_counters(port):
     cdef rte_eth_stats stats
+    cdef port_count *c
     port_at(port)
     rte_eth_stats_get(port, &stats)
-    dropped = [sum([getattr_of(W[i].ports[port], k) for i in range(N_WORKERS)]) for k in range(4)]
+    rows = []
+    for i in range(N_WORKERS):
+        c = &W[i].ports[<uint32_t>port]
+        rows.append((c.rx_dropped, c.tx_dropped, c.kernel_rx, c.kernel_tx))
+    rx_dropped, tx_dropped, kernel_rx, kernel_tx = over_workers(rows)
     return PortCounters(
-        stats.ipackets, stats.ibytes, stats.ierrors, stats.rx_nombuf, stats.imissed, dropped[0], stats.opackets,
-        stats.obytes, stats.oerrors, dropped[1], dropped[2], dropped[3],
+        stats.ipackets, stats.ibytes, stats.ierrors, stats.rx_nombuf, stats.imissed, rx_dropped, stats.opackets,
+        stats.obytes, stats.oerrors, tx_dropped, kernel_rx, kernel_tx,
         rte_mempool_in_use_count(S.pool), rte_mempool_avail_count(S.pool))
-
-
-cdef getattr_of(port_count c, int k):
-    return (c.rx_dropped, c.tx_dropped, c.kernel_rx, c.kernel_tx)[k]
 
 
 def port_link(port):

@@ -1,6 +1,6 @@
 """Cython's view of layout.h; the header is the contract. Only what some .pxd uses is named here."""
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastpath.dpdk.eal cimport rte_rcu_qsbr
 from fastpath.dpdk.mbuf cimport rte_mbuf, rte_mempool

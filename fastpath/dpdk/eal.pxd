@@ -20,7 +20,6 @@ cdef extern from "<rte_lcore.h>" nogil:
     unsigned int rte_get_main_lcore()
     unsigned int rte_get_next_lcore(unsigned int i, int skip_main, int wrap)
     unsigned int RTE_MAX_LCORE
-    unsigned int rte_lcore_to_socket_id(unsigned int lcore)
 
 cdef extern from "<rte_cycles.h>" nogil:
     uint64_t rte_rdtsc()

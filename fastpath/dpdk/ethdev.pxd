@@ -39,7 +39,6 @@ cdef extern from "<rte_ethdev.h>" nogil:
     int rte_eth_dev_adjust_nb_rx_tx_desc(uint16_t port, uint16_t *rx, uint16_t *tx)
     int rte_eth_rx_queue_setup(uint16_t port, uint16_t q, uint16_t n, unsigned int socket, void *conf, void *pool)
     int rte_eth_tx_queue_setup(uint16_t port, uint16_t q, uint16_t n, unsigned int socket, void *conf)
-    int rte_eth_dev_set_mtu(uint16_t port, uint16_t mtu)
     int rte_eth_dev_start(uint16_t port)
     int rte_eth_dev_stop(uint16_t port)
     int rte_eth_dev_close(uint16_t port)

@@ -7,9 +7,9 @@ port. The worker wakes that loop only when it says that it sleeps.
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_alloc, rte_pktmbuf_append, rte_pktmbuf_free
+from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_alloc, rte_pktmbuf_append
 from fastpath.layout cimport (
-    BURST, DROP, KERNEL_RING_FULL, KERNEL_TOO_LONG, NO_KERNEL_INTERFACE, NO_MBUF, PUNT, batch, frame_ring, port, shared, worker)
+    BURST, KERNEL_RING_FULL, KERNEL_TOO_LONG, NO_KERNEL_INTERFACE, NO_MBUF, PUNT, batch, frame_ring, port, shared, worker)
 from fastpath.net.frame cimport frame_at
 from fastpath.table.batch cimport drop
 from fastpath.table.frame_ring cimport full_fence, load_acquire, ring_front, ring_is_empty, ring_release, ring_write

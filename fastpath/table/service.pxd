@@ -3,7 +3,7 @@
 Readers: workers, inside an RCU section. Writer: the main thread (engine.pyx), which replaces maps and blocks whole.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.layout cimport (
     ADDRESS_FREE, ADDRESS_SERVICE, NONE, be16, be32, flow, map_slot, service, service_count, service_map, worker)
