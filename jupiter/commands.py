@@ -7,20 +7,27 @@ import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from ipaddress import IPv4Address
 from typing import Final, NamedTuple
 
+from jupiter import terms
 from jupiter.errors import JupiterError
-from jupiter.model import DEFAULT_SCHEDULER, MAX_WEIGHT, SCHEDULERS, Protocol, ServerKey, ServiceKey, why_unusable
+from jupiter.model import DEFAULT_SCHEDULER, MAX_TIMEOUT, MAX_WEIGHT, SCHEDULERS, Policy
 
 
 class Kind(NamedTuple):
-    """A type of parameter. words: how many shell words it takes. parse: raises ValueError on anything else."""
+    """A type of parameter. words: how many shell words it takes, ALL that are left. parse: raises ValueError on anything else.
+
+    is_file: jupiter-ctl sends the file's text ahead (`draft`), and its name as the parameter.
+    """
 
     metavar: str
     expected: str
     parse: Callable[[object], object]
     words: int = 1
+    is_file: bool = False
+
+
+ALL: Final = 1 << 16
 
 
 class Answer(Enum):
@@ -31,10 +38,11 @@ class Answer(Enum):
     RECORDS = auto()  # [{key: value}], each with a heading of its own
     TABLE = auto()  # a page {"rows": [{key: value}], "cursor": where the next page begins or null}
     LINES = auto()  # the same, printed as `key: value, key: value`
+    TEXT = auto()  # a page whose rows are lines of text
 
     @property
     def paged(self) -> bool:
-        return self in (Answer.TABLE, Answer.LINES)
+        return self in (Answer.TABLE, Answer.LINES, Answer.TEXT)
 
 
 REQUIRED: Final = object()
@@ -76,7 +84,8 @@ class Command:
         rest = list(words)
         for parameter in self.parameters:
             taken, rest = rest[: parameter.kind.words], rest[parameter.kind.words :]
-            if len(taken) < parameter.kind.words and (taken or parameter.default is REQUIRED):
+            least = 1 if parameter.kind.words == ALL else parameter.kind.words
+            if len(taken) < least and (taken or parameter.default is REQUIRED):
                 raise self._refuse("Too few parameters")
             if taken:
                 params[parameter.name] = " ".join(taken)
@@ -116,54 +125,28 @@ def shorten(value: object) -> str:
     return text if text.isprintable() else ascii(text)
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError
-    return value
-
-
-def _number(value: object, low: int, high: int) -> int:
-    """A JSON number or its decimal digits."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError
-    if isinstance(value, str) and not (value.isascii() and value.isdigit() and len(value) <= 10):
-        raise ValueError
-    if not low <= int(value) <= high:
-        raise ValueError
-    return int(value)
-
-
-def _endpoint(value: object) -> ServerKey:
-    host, colon, port = _text(value).partition(":")
-    address = IPv4Address(host)
-    if not colon or why_unusable(address):
-        raise ValueError
-    return address, _number(port, 1, 65535)
-
-
-def _service(value: object) -> ServiceKey:
-    endpoint, protocol = _text(value).split()
-    if protocol.lower() not in PROTOCOLS:
-        raise ValueError
-    return ServiceKey(*_endpoint(endpoint), PROTOCOLS[protocol.lower()])
-
-
-def _scheduler(value: object) -> str:
-    if _text(value).lower() not in SCHEDULERS:
-        raise ValueError
-    return _text(value).lower()
-
-
 UNICAST = "a unicast IPv4 address and a port from 1 to 65535"
-PROTOCOLS = {str(p): p for p in Protocol}
-SERVICE = Kind("VIP:VPORT tcp|udp", f"VIP:VPORT tcp|udp, {UNICAST}", _service, words=2)
-SERVER = Kind("RIP:RPORT", f"RIP:RPORT, {UNICAST}", _endpoint)
-SCHEDULER = Kind("|".join(SCHEDULERS), "one of " + ", ".join(SCHEDULERS), _scheduler)
-WEIGHT = Kind("WEIGHT", f"a weight from 0 to {MAX_WEIGHT}", lambda v: _number(v, 0, MAX_WEIGHT))
-CURSOR = Kind("CURSOR", "the cursor of an earlier answer", _text)
+SERVICE = Kind("VIP:VPORT tcp|udp", f"VIP:VPORT tcp|udp, {UNICAST}", terms.service, words=2)
+SERVER = Kind("RIP:RPORT", f"RIP:RPORT, {UNICAST}", terms.endpoint)
+SCHEDULER = Kind("|".join(SCHEDULERS), "one of " + ", ".join(SCHEDULERS), terms.scheduler)
+WEIGHT = Kind("WEIGHT", f"a weight from 0 to {MAX_WEIGHT}", lambda v: terms.number(v, 0, MAX_WEIGHT))
+STATUS = Kind("up|down", "up or down", lambda v: terms.one_of({"up": True, "down": False}, v))
+POLICY = Kind("keep|reset", "keep or reset", lambda v: terms.one_of(terms.POLICIES, v))
+TIMEOUT = Kind("SEC", f"seconds from 0 to {MAX_TIMEOUT}", lambda v: terms.number(v, 0, MAX_TIMEOUT))
+PERIOD = Kind("SEC", f"seconds from 1 to {MAX_TIMEOUT}", lambda v: terms.number(v, 1, MAX_TIMEOUT))
+FILE = Kind("FILE", "the name of a file of services", terms.text, is_file=True)
+CONDITIONS = Kind(
+    "CONDITION ...",
+    "tcp, udp, or [client=|vip=|local=|rs=]ADDRESS[/LENGTH][:PORT] or :PORT, up to 4 of these",
+    terms.conditions,
+    words=ALL,
+)
+CURSOR = Kind("CURSOR", "the cursor of an earlier answer", terms.text)
 
 THE_SERVICE = Parameter("service", SERVICE)
 THE_SERVER = Parameter("server", SERVER)
+THE_FILE = Parameter("file", FILE)
+THE_POLICY = Parameter("policy", POLICY, default=Policy.KEEP)
 CURSOR_PARAMETER = Parameter("cursor", CURSOR, default="")
 
 
@@ -176,6 +159,9 @@ CONNECTION_COLUMNS = _columns(
     "cip", "cport", "vip", "vport", "lip", "lport", "rip", "rport", "flags", "state", "usetime", "timeout"
 )
 
+SERVER_COLUMNS = _columns("IP", "Port", "Type", "Status", "Weight", "State")
+TRAFFIC_COLUMNS = _columns("Active", "Total", "In_packets", "In_bytes", "Out_packets", "Out_bytes")
+
 _TABLE = (
     Command(
         "vs/add",
@@ -183,7 +169,12 @@ _TABLE = (
         (THE_SERVICE, Parameter("scheduler", SCHEDULER, default=DEFAULT_SCHEDULER)),
         changes=True,
     ),
-    Command("vs/del", "Delete a virtual service; its TCP connections live on.", (THE_SERVICE,), changes=True),
+    Command(
+        "vs/del",
+        "Delete a virtual service. keep: its TCP connections finish; reset: both ends of each get a RST.",
+        (THE_SERVICE, THE_POLICY),
+        changes=True,
+    ),
     Command(
         "vs/list",
         "List the virtual services.",
@@ -192,18 +183,52 @@ _TABLE = (
     ),
     Command("vs/stats", "Show the counters of a virtual service.", (THE_SERVICE,), Answer.RECORD),
     Command(
+        "vs/traffic",
+        "List the counters of all virtual services; frames and their bytes towards servers (in) and clients (out).",
+        answer=Answer.TABLE,
+        columns=(*_columns("IP", "Port", "Type", "Sched", "Servers"), *TRAFFIC_COLUMNS, Column("Drops", "drops")),
+    ),
+    Command(
+        "vs/scheduler",
+        "Show or set the scheduler; connections keep their servers.",
+        (THE_SERVICE, Parameter("scheduler", SCHEDULER, default=None)),
+        Answer.RECORD,
+        changes=True,
+        aliases=("vs/schedule",),
+    ),
+    Command(
+        "vs/est_timeout",
+        "Show or set after how many seconds of silence a connection is freed; 0: the protocol's default.",
+        (THE_SERVICE, Parameter("seconds", TIMEOUT, default=None)),
+        Answer.RECORD,
+        changes=True,
+        aliases=("vs/conn-expire-time",),
+    ),
+    Command(
+        "vs/conn-report",
+        "Count the connections of each client that were active within the last seconds.",
+        (THE_SERVICE, Parameter("seconds", PERIOD)),
+        Answer.LINES,
+        _columns("ip", "count"),
+    ),
+    Command(
         "rs/add",
         "Add a real server to a virtual service (weight 1 unless given; 0 drains).",
         (THE_SERVICE, THE_SERVER, Parameter("weight", WEIGHT, default=1)),
         changes=True,
     ),
-    Command("rs/del", "Delete a real server; its TCP connections live on.", (THE_SERVICE, THE_SERVER), changes=True),
+    Command(
+        "rs/del",
+        "Delete a real server. keep: its TCP connections finish; reset: both ends of each get a RST.",
+        (THE_SERVICE, THE_SERVER, THE_POLICY),
+        changes=True,
+    ),
     Command(
         "rs/list",
-        "List the real servers of a virtual service, by descending weight.",
+        "List the real servers of a virtual service, by descending weight: Status is health, State the hand's.",
         (THE_SERVICE,),
         Answer.TABLE,
-        _columns("IP", "Port", "Type", "Status", "Weight"),
+        SERVER_COLUMNS,
     ),
     Command(
         "rs/weight",
@@ -212,15 +237,67 @@ _TABLE = (
         Answer.RECORD,
         changes=True,
     ),
+    Command(
+        "rs/status",
+        "Show or set the health of a real server; down: no new connections.",
+        (THE_SERVICE, THE_SERVER, Parameter("status", STATUS, default=None)),
+        Answer.RECORD,
+        changes=True,
+    ),
+    Command("rs/enable", "Let a real server take new connections again.", (THE_SERVICE, THE_SERVER), changes=True),
+    Command(
+        "rs/disable",
+        "Keep new connections from a real server, whatever its weight and health; the old ones finish.",
+        (THE_SERVICE, THE_SERVER),
+        changes=True,
+    ),
     Command("rs/stats", "Show the counters of a real server.", (THE_SERVICE, THE_SERVER), Answer.RECORD),
+    Command(
+        "rs/traffic",
+        "List the counters of all real servers of a virtual service.",
+        (THE_SERVICE,),
+        Answer.TABLE,
+        (*SERVER_COLUMNS, *TRAFFIC_COLUMNS),
+    ),
+    Command(
+        "apply",
+        "Make the services what a file says, in one transaction; nothing changes if anything in it is wrong.",
+        (THE_FILE, THE_POLICY),
+        Answer.RECORD,
+        changes=True,
+    ),
+    Command(
+        "diff",
+        "Show what `apply` would change.",
+        (THE_FILE,),
+        Answer.TABLE,
+        _columns("Change", "Service", "Server", "Key", "Now", "Then"),
+    ),
+    Command("check", "Judge a file of services, without changing anything.", (THE_FILE,), Answer.RECORD),
+    Command("save", "Print the services that run, in the form of the configuration.", answer=Answer.TEXT),
+    Command(
+        "reload",
+        "Apply the configuration files again, as SIGHUP does; what was set by hand is undone.",
+        answer=Answer.RECORD,
+        changes=True,
+    ),
     Command("netdev/ipaddr", "Show the addresses of each device.", answer=Answer.RECORDS),
     Command("netdev/stats", "Show the counters of each device.", answer=Answer.RECORDS),
-    Command("drop/stats", "Show the dropped packets by reason.", answer=Answer.RECORD),
+    Command("netdev/reset", "Count each device from zero again.", changes=True),
+    Command("netdev/hwinfo", "Show the hardware, queues and link of each device.", answer=Answer.RECORDS),
+    Command(
+        "drops",
+        "List the dropped packets by reason, with those of the last second; each dropped packet has one reason.",
+        answer=Answer.TABLE,
+        columns=_columns("Reason", "Count", "Rate", "Description"),
+        aliases=("drop/stats",),
+    ),
     Command(
         "arp/list",
         "List the neighbours on the devices' kernel interfaces.",
         answer=Answer.TABLE,
         columns=tuple(Column(name, name) for name in ("IPaddress", "HWaddress", "Iface", "AliveTime")),
+        aliases=("arp",),
     ),
     Command("tcp/conn/dump", "List the TCP connections.", answer=Answer.LINES, columns=CONNECTION_COLUMNS),
     Command(
@@ -229,6 +306,40 @@ _TABLE = (
         answer=Answer.LINES,
         columns=tuple(c for c in CONNECTION_COLUMNS if c.key != "state"),
     ),
+    Command("tcp/conn/stats", "Show each worker's room for connections, and its TCP ones.", answer=Answer.RECORDS),
+    Command("udp/conn/stats", "Show each worker's room for connections, and its UDP ones.", answer=Answer.RECORDS),
+    Command(
+        "conn/find",
+        "List the connections that meet every condition; an address or port matches any end unless an end is named.",
+        (Parameter("conditions", CONDITIONS),),
+        Answer.LINES,
+        (Column("type", "type"), *CONNECTION_COLUMNS),
+    ),
+    Command("laddr/stats", "Show the local ports of each device and worker.", answer=Answer.RECORDS),
+    Command("tcp/stats", "Show the TCP packets dropped by reason, and the TCP connections.", answer=Answer.RECORD),
+    Command("udp/stats", "Show the UDP packets dropped by reason, and the UDP connections.", answer=Answer.RECORD),
+    Command("icmp/stats", "Show the ICMP packets dropped by reason.", answer=Answer.RECORD),
+    Command(
+        "worker/stats",
+        "Show what each worker does: busy share in percent, turns and packets of the last second, rings, room.",
+        answer=Answer.TABLE,
+        columns=_columns(
+            "lcore",
+            "busy",
+            "turns",
+            "packets",
+            "per_turn",
+            "conns",
+            "half_open",
+            "conns_left",
+            "lports_left",
+            "to_kernel",
+            "from_kernel",
+            "parked",
+        ),
+        aliases=("lcore-event/stats",),
+    ),
+    Command("memory", "Show the memory of DPDK's heaps, by NUMA node.", answer=Answer.RECORDS),
     Command("version", "Show the version of the running service.", answer=Answer.RECORD),
     Command(
         "list-command",
@@ -236,7 +347,7 @@ _TABLE = (
         answer=Answer.TABLE,
         columns=(Column("Command", "usage"), Column("Description", "help")),
     ),
-    Command("stop", "Stop the service.", aliases=("exit", "quit")),
+    Command("stop", "Stop the service.", changes=True, aliases=("exit", "quit")),
 )
 
 COMMANDS: Final[Mapping[str, Command]] = {command.name: command for command in _TABLE}

@@ -1,19 +1,22 @@
 """What the operator wants: devices, local addresses, virtual services and their real servers. Pure values.
 
-Every change of configuration makes a new Model and goes down as diff(old, new). A Model is never altered:
-the mappings inside are shared between successive models, and replaced by copies where they differ.
+Every change of configuration is a Change: the services that are to be as they stand there, and those that are to go. A
+command makes one of a line, diff() makes one of two sets of services. A Model is never altered: the mappings inside are
+shared between successive models, and replaced by copies where they differ.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
+from enum import Enum, IntEnum
 from ipaddress import IPv4Address, IPv4Interface
 
 from jupiter.errors import JupiterError
 
 MAX_WEIGHT = 65535
 MAX_CONNS = 2**31 - 1
+MAX_TIMEOUT = 604800
+"""Seconds: a week."""
 MAX_WRR_SLOTS = 1 << 20
 """Sum of a wrr service's weights, divided by their greatest common divisor, that the data plane's schedule holds."""
 SCHEDULERS = ("ipport", "iponly", "rr", "wrr")
@@ -32,9 +35,19 @@ class Protocol(IntEnum):
         return self.name.lower()
 
 
+class Policy(Enum):
+    """What becomes of the TCP connections of a server that is removed: they finish, or both ends get a RST (B26)."""
+
+    KEEP = "keep"
+    RESET = "reset"
+
+    def __str__(self) -> str:
+        return self.value
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceKey:
-    """vaddr:vport and protocol. Its hash is kept, for diff() looks up every key of a model at each change."""
+    """vaddr:vport and protocol. Its hash is kept, for every change looks up keys among thousands."""
 
     address: IPv4Address
     port: int
@@ -53,11 +66,15 @@ class ServiceKey:
 
 @dataclass(frozen=True, slots=True)
 class RealServer:
-    """raddr:rport. Weight 0 drains: no new connection, the old ones finish."""
+    """raddr:rport. Weight 0 drains: no new connection, the old ones finish; so does a server that is disabled by hand.
+
+    up: health, as a health check or `rs/status` says; no part of the configuration.
+    """
 
     address: IPv4Address
     port: int
     weight: int = 1
+    enabled: bool = True
     up: bool = True
 
     @property
@@ -66,8 +83,13 @@ class RealServer:
 
     @property
     def effective_weight(self) -> int:
-        """What the scheduler is told: a server that is down gets as little as a drained one."""
-        return self.weight if self.up else 0
+        """What the scheduler is told: a server that is down or disabled gets as little as a drained one."""
+        return self.weight if self.up and self.enabled else 0
+
+    @property
+    def state(self) -> str:
+        """What the operator's hand has set."""
+        return "disabled" if not self.enabled else "draining" if self.weight == 0 else "enabled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +151,10 @@ class Model:
         except KeyError:
             raise JupiterError("service-not-found", f"Cannot find virt service {key}.") from None
 
-    def with_service(self, service: VirtualService) -> "Model":
-        """Add or replace a service; raises JupiterError when its weights fit no schedule."""
-        check_schedule(service)
-        return replace(self, services={**self.services, service.key: service})
-
-    def without_service(self, key: ServiceKey) -> "Model":
-        self.service(key)
-        services = dict(self.services)
-        del services[key]
+    def after(self, change: "Change") -> "Model":
+        services = {**self.services, **{service.key: service for service in change.put}}
+        for key in change.removed:
+            del services[key]
         return replace(self, services=services)
 
     def with_device_address(self, name: str, address: IPv4Interface | None) -> "Model":
@@ -180,28 +197,24 @@ def check_schedule(service: VirtualService) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """What to do to an old model to get the new one."""
+class Change:
+    """What to do to a model: services that are to be as they are here, new or not, and services that are to go.
 
-    added: tuple[VirtualService, ...] = ()
-    replaced: tuple[VirtualService, ...] = ()
+    policy: what becomes of the connections of the servers that leave, with their service or without it.
+    """
+
+    put: tuple[VirtualService, ...] = ()
     removed: tuple[ServiceKey, ...] = ()
+    policy: Policy = Policy.KEEP
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.replaced or self.removed)
+        return bool(self.put or self.removed)
 
 
-def diff(old: Model, new: Model) -> Difference:
-    """The services that differ. Services shared by both models cost one look-up and an identity test each."""
-    if old.services is new.services:
-        return Difference()
-    added, replaced = [], []
-    for key, service in new.services.items():
-        former = old.services.get(key)
-        if former is None:
-            added.append(service)
-        elif former is not service and former != service:
-            replaced.append(service)
-    if len(old.services) + len(added) == len(new.services):
-        return Difference(tuple(added), tuple(replaced))
-    return Difference(tuple(added), tuple(replaced), tuple(key for key in old.services if key not in new.services))
+Services = Mapping[ServiceKey, VirtualService]
+
+
+def diff(old: Services, new: Services) -> Change:
+    """What makes `new` of `old`."""
+    put = [service for key, service in new.items() if old.get(key) != service]
+    return Change(tuple(put), tuple(key for key in old if key not in new))

@@ -1,0 +1,102 @@
+"""What operators write, in a shell or in a file: the text of one thing -> its value. Each raises ValueError on anything else."""
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple, TypeVar
+
+from jupiter.model import SCHEDULERS, Policy, Protocol, ServerKey, ServiceKey, why_unusable
+
+PROTOCOLS = {str(p): p for p in Protocol}
+POLICIES = {str(p): p for p in Policy}
+
+T = TypeVar("T")
+
+
+def text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+def number(value: object, low: int, high: int) -> int:
+    """A JSON number or its decimal digits."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError
+    if isinstance(value, str) and not (value.isascii() and value.isdigit() and len(value) <= 10):
+        raise ValueError
+    if not low <= int(value) <= high:
+        raise ValueError
+    return int(value)
+
+
+def endpoint(value: object) -> ServerKey:
+    """RIP:RPORT, of a host that can exist."""
+    host, colon, port = text(value).partition(":")
+    address = IPv4Address(host)
+    if not colon or why_unusable(address):
+        raise ValueError
+    return address, number(port, 1, 65535)
+
+
+def service(value: object) -> ServiceKey:
+    """VIP:VPORT tcp|udp."""
+    where, protocol = text(value).split()
+    return ServiceKey(*endpoint(where), one_of(PROTOCOLS, protocol))
+
+
+def scheduler(value: object) -> str:
+    return one_of({name: name for name in SCHEDULERS}, value)
+
+
+def one_of(values: dict[str, T], value: object) -> T:
+    """The value of that name, in any case."""
+    try:
+        return values[text(value).lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+def endpoint_text(key: ServerKey) -> str:
+    return f"{key[0]}:{key[1]}"
+
+
+ENDS = ("client", "vip", "local", "rs")
+MAX_CONDITIONS = 4
+
+
+class Condition(NamedTuple):
+    """One end of a connection is within `network` (None: anywhere) and has this port (0: any)."""
+
+    ends: tuple[str, ...]
+    network: IPv4Network | None
+    port: int
+
+
+class Search(NamedTuple):
+    """protocol: None for both. All conditions must hold."""
+
+    protocol: Protocol | None
+    conditions: tuple[Condition, ...]
+
+
+def conditions(value: object) -> Search:
+    """`tcp client=1.1.1.1 rs=1.1.1.0/24:80 :8888`, in any order."""
+    words = text(value).split()
+    protocols = {PROTOCOLS[w.lower()] for w in words if w.lower() in PROTOCOLS}
+    found = tuple(_condition(word) for word in words if word.lower() not in PROTOCOLS)
+    if not words or len(protocols) > 1 or len(found) > MAX_CONDITIONS:
+        raise ValueError
+    return Search(next(iter(protocols), None), found)
+
+
+def _condition(word: str) -> Condition:
+    end, equals, rest = word.rpartition("=")
+    if equals and end.lower() not in ENDS:
+        raise ValueError
+    where, colon, port = rest.partition(":")
+    if not where and not colon:
+        raise ValueError
+    return Condition(
+        (end.lower(),) if equals else ENDS,
+        IPv4Network(where, strict=False) if where else None,
+        number(port, 1, 65535) if colon else 0,
+    )
