@@ -15,7 +15,7 @@ from jupiter.model import DEFAULT_SCHEDULER, MAX_TIMEOUT, MAX_WEIGHT, SCHEDULERS
 
 
 class Kind(NamedTuple):
-    """A type of parameter. words: how many shell words it takes, ALL that are left. parse: raises ValueError on anything else.
+    """A type of parameter. words: how many shell words it takes, or ALL that are left. parse: raises ValueError.
 
     is_file: jupiter-ctl sends the file's text ahead (`draft`), and its name as the parameter.
     """
