@@ -101,6 +101,10 @@ class Command:
             raise self._refuse(f"Unknown parameter {shorten(min(unknown))}")
         return {p.name: self._value(p, params) for p in accepted}
 
+    def changes_with(self, arguments: Mapping[str, object]) -> bool:
+        """Whether it changes anything: of those that show or set, each shows when what it could set is left out."""
+        return self.changes and not any(p.default is None and arguments[p.name] is None for p in self.parameters)
+
     def _value(self, parameter: Parameter, params: Mapping[str, object]) -> object:
         value = params.get(parameter.name)
         if value is None:

@@ -1,4 +1,4 @@
-"""What the data plane can be asked beside its services: devices, workers, drops, memory, connections. See counters.View.
+"""What the data plane can be asked beside its services: devices, workers, drops, memory, connections (counters.View).
 
 Owner: the main thread. What is a rate comes from two samples a second or so apart.
 """
