@@ -302,7 +302,7 @@ cdef wait_lcore(unsigned int lcore):
 def close():
     global closed
     cdef rte_eth_dev_info info
-    if S == NULL:
+    if S == NULL or closed:
         return
     stop()
     closed = True
