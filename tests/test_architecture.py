@@ -17,7 +17,8 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "ids": {"errors"},
     "model": {"errors"},
     "counters": {"model"},
-    "commands": {"errors", "model"},
+    "terms": {"model"},
+    "commands": {"errors", "model", "terms"},
     "handlers": {"", "commands", "counters", "errors", "model"},
     "eal": set(),
     "values": {"eal", "model"},
@@ -30,7 +31,14 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "host": {"errors", "host"},
     "daemon": {"errors"},
     "render": {"commands"},
-    "cli": {"", "commands", "control", "control.client", "errors", "render"},
+    "files": {"errors"},
+    "exits": {"errors"},
+    "options": {"control", "errors"},
+    "manual": {"commands", "exits"},
+    "completion": {"commands", "control.client", "errors", "manual", "options"},
+    "cli": {
+        *("", "commands", "completion", "control.client", "errors", "exits", "files", "manual", "options", "render"),
+    },
     "service": {"", "config", "control", "control.server", "daemon", "datapath", "eal", "errors", "host"},
 }
 """Module of jupiter (host: the whole room) -> what of this repository it may import."""
