@@ -1,5 +1,7 @@
 """A service that answers from a script: for tests of what an operator meets, whatever the data plane would say."""
 
+import contextlib
+import socket
 import socketserver
 import threading
 from collections.abc import Callable, Mapping
@@ -17,21 +19,22 @@ Script = Mapping[str, Any]
 
 
 class ScriptedService:
-    """Answers on .path from enter to exit; .asked are the (command, parameters) that came. silent: it never answers."""
+    """Answers on .path from enter to exit; .asked are the (command, parameters) that came, .connections
+    the clients. silent: it never answers."""
 
     def __init__(self, path: Path, script: Script, silent: bool = False) -> None:
         self.path = path
         self.script = dict(script)
         self.silent = silent
         self.asked: list[tuple[str, dict[str, Any]]] = []
-        self._connections: set[Any] = set()
+        self.connections: set[socket.socket] = set()
 
     def __enter__(self) -> "ScriptedService":
         service = self
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
-                service._connections.add(self.connection)
+                service.connections.add(self.connection)
                 for line in self.rfile:
                     if not service.silent:
                         self.wfile.write(service._answer(line))
@@ -50,11 +53,14 @@ class ScriptedService:
         self._thread.join()
         self._server.server_close()
         self.path.unlink()
-        for connection in self._connections:
-            try:
-                connection.shutdown(2)
-            except OSError:
-                pass  # the client has gone before
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """On every client, as a service that dies."""
+        for connection in self.connections:
+            with contextlib.suppress(OSError):  # the client has gone before
+                connection.shutdown(socket.SHUT_RDWR)
+        self.connections.clear()
 
     def _answer(self, line: bytes) -> bytes:
         request = protocol.decode_request(line)
