@@ -69,8 +69,8 @@ class CommandLine(click.Group):
         try:
             return TableCommand(commands.find(cmd_name))
         except JupiterError:
-            if ctx.resilient_parsing:
-                return None
+            if ctx.resilient_parsing:  # for completion: behind an unknown word stands nothing that we know
+                return click.Command(cmd_name, add_help_option=False)
             raise
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:

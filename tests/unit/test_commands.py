@@ -10,7 +10,7 @@ from jupiter import commands
 from jupiter.commands import COMMANDS, Answer
 from jupiter.errors import JupiterError
 from jupiter.handlers import HANDLERS
-from jupiter.model import Protocol, ServiceKey
+from jupiter.model import SCHEDULERS, Protocol, ServiceKey
 
 VIP = ServiceKey(IPv4Address("10.0.1.1"), 8888, Protocol.TCP)
 
@@ -29,38 +29,47 @@ def test_every_command_has_a_handler_and_every_handler_a_command() -> None:
 
 def test_the_commands_of_this_release_are_there_with_their_usage() -> None:
     """Names and arguments are the ancestor's."""
-    usages = {c.usage for c in COMMANDS.values()}
+    usages = {c.usage.removesuffix(" [--json]") for c in COMMANDS.values()}
     vs = "VIP:VPORT tcp|udp"
+    rs = f"{vs} RIP:RPORT"
     assert usages == {
-        f"vs/add {vs} [ipport|iponly|rr|wrr]",
-        f"vs/del {vs}",
-        "vs/list [--json]",
-        f"vs/stats {vs} [--json]",
-        f"rs/add {vs} RIP:RPORT [WEIGHT]",
-        f"rs/del {vs} RIP:RPORT",
-        f"rs/list {vs} [--json]",
-        f"rs/weight {vs} RIP:RPORT [WEIGHT] [--json]",
-        f"rs/stats {vs} RIP:RPORT [--json]",
-        "netdev/ipaddr [--json]",
-        "netdev/stats [--json]",
-        "drop/stats [--json]",
-        "arp/list [--json]",
-        "tcp/conn/dump [--json]",
-        "udp/conn/dump [--json]",
-        "version [--json]",
-        "list-command [--json]",
-        "stop",
+        *(f"vs/add {vs} [{'|'.join(SCHEDULERS)}]", f"vs/del {vs} [keep|reset]", "vs/list", f"vs/stats {vs}"),
+        *("vs/traffic", f"vs/scheduler {vs} [{'|'.join(SCHEDULERS)}]", f"vs/est_timeout {vs} [SEC]"),
+        f"vs/conn-report {vs} SEC",
+        *(f"rs/add {rs} [WEIGHT]", f"rs/del {rs} [keep|reset]", f"rs/list {vs}", f"rs/weight {rs} [WEIGHT]"),
+        *(f"rs/status {rs} [up|down]", f"rs/enable {rs}", f"rs/disable {rs}", f"rs/stats {rs}", f"rs/traffic {vs}"),
+        *("apply FILE [keep|reset]", "diff FILE", "check FILE", "save [FILE]", "reload"),
+        *("netdev/ipaddr", "netdev/stats", "netdev/reset", "netdev/hwinfo", "arp/list"),
+        *("tcp/conn/dump", "udp/conn/dump", "conn/find CONDITION ...", "tcp/conn/stats", "udp/conn/stats"),
+        *("laddr/stats", "drops", "tcp/stats", "udp/stats", "icmp/stats", "worker/stats", "memory"),
+        *("version", "list-command", "stop"),
     }
+
+
+def test_names_of_the_first_generation_are_aliases() -> None:
+    aliases = {alias: c.name for c in COMMANDS.values() for alias in c.aliases}
+    assert (
+        aliases.items()
+        >= {
+            "drop/stats": "drops",
+            "arp": "arp/list",
+            "lcore-event/stats": "worker/stats",
+            "vs/schedule": "vs/scheduler",
+            "vs/conn-expire-time": "vs/est_timeout",
+            "quit": "stop",
+        }.items()
+    )
+    assert not aliases.keys() & COMMANDS.keys()
 
 
 def test_columns_are_the_ancestors() -> None:
     headers = {name: " ".join(c.header for c in command.columns) for name, command in COMMANDS.items()}
     assert headers["vs/list"] == "IP Port Type Sched Max_conns synproxy toa est_timeout"
-    assert headers["rs/list"] == "IP Port Type Status Weight"
+    assert headers["rs/list"] == "IP Port Type Status Weight State"
     assert headers["arp/list"] == "IPaddress HWaddress Iface AliveTime"
     assert headers["tcp/conn/dump"] == "cip cport vip vport lip lport rip rport flags state usetime timeout"
     assert headers["udp/conn/dump"] == "cip cport vip vport lip lport rip rport flags usetime timeout"
-    assert all(bool(c.columns) == c.answer.paged for c in COMMANDS.values())
+    assert all(bool(c.columns) == (c.answer in (Answer.TABLE, Answer.LINES)) for c in COMMANDS.values())
 
 
 def test_a_command_is_found_by_name_and_alias() -> None:
@@ -115,12 +124,12 @@ def test_addresses_and_ports_that_make_no_sense_are_refused(service: str) -> Non
         (
             "vs/add",
             "",
-            "Too few parameters for command vs/add, expected vs/add VIP:VPORT tcp|udp [ipport|iponly|rr|wrr].",
+            f"Too few parameters for command vs/add, expected vs/add VIP:VPORT tcp|udp [{'|'.join(SCHEDULERS)}].",
         ),
         ("vs/add", "10.0.1.1:80", "Too few parameters for command vs/add"),
         ("vs/add", "10.0.1.1:80 tcp rr 1", "Too many parameters for command vs/add"),
         ("vs/add", "10.0.1.1:80 sctp", "Invalid parameter: 10.0.1.1:80 sctp, expected VIP:VPORT tcp|udp"),
-        ("vs/add", "10.0.1.1:80 tcp lc", "Invalid parameter: lc, expected one of ipport, iponly, rr, wrr."),
+        ("vs/add", "10.0.1.1:80 tcp none", "Invalid parameter: none, expected one of ipport, iponly"),
         ("rs/add", "10.0.1.1:80 tcp", "Too few parameters for command rs/add"),
         ("vs/list", "x", "Too many parameters for command vs/list"),
     ],
@@ -165,5 +174,5 @@ def test_a_service_is_read_as_it_is_printed(port: int, protocol: Protocol) -> No
 def test_only_answers_can_be_had_as_json() -> None:
     """--json on every reading command, on no other."""
     assert {c.name for c in COMMANDS.values() if c.answer is Answer.NOTHING} == {
-        *("vs/add", "vs/del", "rs/add", "rs/del", "stop"),
+        *("vs/add", "vs/del", "rs/add", "rs/del", "rs/enable", "rs/disable", "netdev/reset", "stop"),
     }
