@@ -177,7 +177,36 @@ def _print_completion(shell: str) -> None:
 
 
 OWN_TITLE = "In the shell"
+
+
+def _top(ctx: click.Context, /, interval: float, once: bool, **_: Any) -> None:
+    from jupiter.top import live  # rich takes its time, and nobody else needs it
+
+    live.run(options.socket_path(ctx), interval, once)
+
+
 OWN = {
+    "top": _Manual(
+        "top",
+        [manual.TOP_KEYS],
+        callback=click.pass_context(_top),
+        params=[
+            click.Option(
+                ["--interval"],
+                type=click.FloatRange(0.1, 3600),
+                default=2.0,
+                show_default=True,
+                metavar="SEC",
+                help="Seconds between two looks.",
+            ),
+            click.Option(
+                ["--once"], is_flag=True, help="Print one screen of what happens within SEC seconds, and end."
+            ),
+            *options.WHERE,
+        ],
+        help=manual.TOP,
+        short_help="Watch services, servers, workers, drops and devices, live.",
+    ),
     "completion": _Manual(
         "completion",
         [completion.EXAMPLES],

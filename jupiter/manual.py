@@ -26,6 +26,23 @@ ERRORS: Final = """An error is one line on stderr (a file has a line for each er
 value and what was expected. With --json it is {"error": {"code": ..., "message": ...}}; the code is stable."""
 
 
+TOP: Final = """Watch services, servers, workers, drops and devices, live.
+
+Figures a second are the differences of two looks; k, M and G are powers of 1000. The first look takes all services,
+each further one at most two pages (2,048): of more than that it takes the next ones, and the screen says how many
+looks it takes to see all. Where stdout is no terminal, or with --once, one screen is printed: its size is 160 x 50,
+or what COLUMNS and LINES say."""
+
+TOP_KEYS: Final = Section(
+    "Keys",
+    terms=(
+        ("q", "End."),
+        ("up, down", "Choose a service, whose servers are then shown; Esc shows those of the first one again."),
+        ("t, p, a, n, d", "Order services by traffic, packets, active connections, new connections, drops."),
+    ),
+)
+
+
 def text(command: Command) -> str:
     return "\n\n".join(filter(None, [command.help, command.details]))
 

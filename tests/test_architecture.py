@@ -36,8 +36,16 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "options": {"control", "errors"},
     "manual": {"commands", "exits"},
     "completion": {"commands", "control.client", "errors", "manual", "options"},
+    "top": set(),
+    "top.rates": set(),
+    "top.watch": {"control.client", "errors", "top.rates"},
+    "top.sections": {"top.rates", "top.watch"},
+    "top.screen": {"top.rates", "top.sections", "top.watch"},
+    "top.terminal": set(),
+    "top.live": {"control.client", "errors", "top", "top.screen", "top.terminal", "top.watch"},
     "cli": {
         *("", "commands", "completion", "control.client", "errors", "exits", "files", "manual", "options", "render"),
+        *("top", "top.live"),
     },
     "service": {"", "config", "control", "control.server", "daemon", "datapath", "eal", "errors", "host"},
 }
