@@ -1,6 +1,7 @@
 """jupiter-ctl: one click command for each entry of the table of commands, and those that only look."""
 
 import json
+import math
 import os
 import sys
 import traceback
@@ -179,6 +180,13 @@ def _print_completion(shell: str) -> None:
 OWN_TITLE = "In the shell"
 
 
+def _refuse_nan(_ctx: click.Context, _option: click.Parameter, value: float) -> float:
+    """It is in no range, but FloatRange does not see that."""
+    if math.isnan(value):
+        raise click.BadParameter("nan is no number of seconds.")
+    return value
+
+
 def _top(ctx: click.Context, /, interval: float, once: bool, **_: Any) -> None:
     from jupiter.top import live  # rich takes its time, and nobody else needs it
 
@@ -194,6 +202,7 @@ OWN = {
             click.Option(
                 ["--interval"],
                 type=click.FloatRange(0.1, 3600),
+                callback=_refuse_nan,
                 default=2.0,
                 show_default=True,
                 metavar="SEC",
