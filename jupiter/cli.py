@@ -161,14 +161,14 @@ def cli(ctx: click.Context, /, **_: Any) -> None:
 
 def _usages() -> Iterator[str]:
     """All commands by group, without the service."""
-    own = [(_own_usage(name, command), command.short_help or "") for name, command in OWN.items()]
+    own = [(own_usage(name, command), command.short_help or "") for name, command in OWN.items()]
     groups = {title: [(c.usage, c.help) for c in group] for title, group in commands.GROUPS.items()}
     for title, entries in (groups | {OWN_TITLE: own}).items():
         yield from (f"{title}:", *chain.from_iterable((f"  {usage}", f"      {text}") for usage, text in entries), "")
     yield "jupiter-ctl COMMAND --help says more, with examples; list-command prints this list as a table."
 
 
-def _own_usage(name: str, command: click.Command) -> str:
+def own_usage(name: str, command: click.Command) -> str:
     with click.Context(command) as ctx:
         return " ".join([name, *command.collect_usage_pieces(ctx)[1:]])
 
