@@ -13,7 +13,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
-from jupiter import VERSION, commands, completion, exits, files, manual, options, render
+from jupiter import VERSION, commands, completion, endings, files, manual, options, render
 from jupiter.commands import Command
 from jupiter.control.client import Client
 from jupiter.errors import JupiterError
@@ -228,7 +228,7 @@ OWN = {
 
 
 def main() -> None:
-    """Ends the process; exit codes are those of jupiter.exits, and an error is text on stderr, never a traceback."""
+    """Ends the process; exit codes are those of jupiter.endings, and an error is text on stderr, never a traceback."""
     instruction = os.environ.get(_COMPLETE)
     sys.exit(_complete(instruction) if instruction else run(sys.argv[1:]))
 
@@ -238,25 +238,25 @@ def run(words: Sequence[str]) -> int:
     try:
         with cli.make_context(NAME, list(words)) as ctx:
             cli.invoke(ctx)
-        return exits.DONE
+        return endings.DONE
     except click.exceptions.Exit as end:
         return end.exit_code
     except JupiterError as error:
         _say(words, error.code, error.text)
-        return exits.code_of(error)
+        return endings.code_of(error)
     except click.ClickException as error:
         _say(words, "invalid-argument", error.format_message())
-        return exits.USAGE
+        return endings.USAGE
     except KeyboardInterrupt:
-        return exits.INTERRUPTED
+        return endings.INTERRUPTED
     except BrokenPipeError:
         _forget_output()
-        return exits.UNREAD
+        return endings.UNREAD
     except Exception as error:
         if "--debug" in words:
             traceback.print_exc()
         _say(words, "internal", f"Internal fault: {type(error).__name__}: {error}. --debug shows where.")
-        return exits.INTERNAL
+        return endings.INTERNAL
 
 
 def _say(words: Sequence[str], code: str, text: str) -> None:
@@ -284,4 +284,4 @@ def _complete(instruction: str) -> int:
     """Never an error: it would stand between the operator's words."""
     with suppress(Exception):
         shell_complete(cli, {}, NAME, _COMPLETE, instruction)
-    return exits.DONE
+    return endings.DONE

@@ -110,7 +110,8 @@ def _daemon(day: date) -> Iterator[str]:
     yield from roff.heading("Synopsis")
     yield f"{roff.bold(name)} [\\fIOPTION\\fR...]"
     yield from roff.heading("Description")
-    yield from roff.paragraphs(inspect.cleandoc(service.command.help or ""))
+    text = inspect.cleandoc(service.command.help or "").replace("\b\n", "")  # by which click keeps lines apart
+    yield from roff.paragraphs(text)
     yield from roff.paragraphs(
         "Packets of virtual services go through DPDK and never see the kernel; all others reach Linux through the "
         "kernel interface of their device. What the service needs is said in its configuration; services are "
@@ -119,8 +120,9 @@ def _daemon(day: date) -> Iterator[str]:
     )
     yield from roff.heading("Options")
     yield from _options(service.command, name)
-    yield from roff.heading("Exit status")
-    yield from roff.paragraphs(inspect.getdoc(service.main) or "")
+    if ends := inspect.getdoc(service.main):
+        yield from roff.heading("Exit status")
+        yield from roff.paragraphs(ends)
     yield from _see_also("jupiter-ctl(1)", "jupiter.cfg(5)")
 
 
