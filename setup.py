@@ -48,12 +48,17 @@ def extension(name: str, source: str) -> Extension:
     )
 
 
-extensions = [extension("fastpath.engine", "fastpath/engine.pyx")]
-if os.environ.get("JUPITER_DEVELOPMENT"):  # not part of the product
-    extensions += [
+def compiled(*extensions: Extension, force: bool = False) -> list[Extension]:
+    return cythonize([*extensions], compiler_directives=DIRECTIVES, include_path=["."], force=force)
+
+
+modules = compiled(extension("fastpath.engine", "fastpath/engine.pyx"))
+if os.environ.get("JUPITER_DEVELOPMENT"):  # not part of the product; make knows when, cythonize misses cimported modules
+    modules += compiled(
         extension("tests.fastpath.probe", "tests/fastpath/probe.pyx"),  # the inline functions, callable from Python
         extension("tools.bench.drive", "tools/bench/drive.pyx"),  # takes turns and times them
-    ]
+        force=True,
+    )
 
 setup(
     name="jupiter",
@@ -65,5 +70,5 @@ setup(
     install_requires=["click", "configobj", "pyelftools", "pyroute2", "rich"],
     scripts=["tools/jupiter-devbind", "tools/jupiter-pmdinfo"],
     entry_points={"console_scripts": ["jupiter-service = jupiter.service:main", "jupiter-ctl = jupiter.cli:main"]},
-    ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, include_path=["."]),
+    ext_modules=modules,
 )

@@ -159,15 +159,31 @@ def set_local_addresses(port: int, addresses: Sequence[bytes]) -> None:
 def set_port_address(port: int, address: bytes | None) -> None:
     """The director's own address on this port: source of the ICMP errors it sends."""
 
-def publish(services: Sequence[Service], removed: Sequence[int] = ()) -> None:
-    """Add or replace `services` and take away the service ids in `removed`, all or nothing.
+class Prepared:
+    """A change that was judged and built and waits for commit()."""
 
-    Servers that were in a replaced service and are not in its successor are marked removed: their TCP connections
-    live on, their UDP connections go with their next packet. Returns when no worker can see the old state.
+def prepare(services: Sequence[Service], removed: Sequence[int] = (), reset: Sequence[int] = ()) -> Prepared:
+    """Judge and build a change: add or replace `services`, take away the service ids in `removed`. Changes nothing.
+
+    The one function, beside kernel_loop(), that any thread may call: schedules and Maglev tables are built without the
+    GIL. reset: ids of servers that leave with this change and whose connections are to be reset (see publish).
+    """
+
+def commit(change: Prepared) -> None:
+    """Publish a prepared change, all or nothing; once. Returns when no worker can see the old state."""
+
+def publish(services: Sequence[Service], removed: Sequence[int] = (), reset: Sequence[int] = ()) -> None:
+    """commit(prepare(...)).
+
+    Servers that were in a replaced or removed service and are in none of this change are marked removed: their TCP
+    connections live on, their UDP connections go with their next packet. Of those in `reset` the mark says so.
     """
 
 def set_next_hop(server: int, port: int, mac: bytes | None) -> None:
     """The MAC and port towards server id `server`; None: unresolved, its packets are dropped as next_hop_unresolved."""
+
+def server_totals(servers: Sequence[int]) -> ServerCounters:
+    """Summed over these servers as well."""
 
 def server_busy(server: int) -> bool:
     """True while some connection still counts for this id: it must not be given to another server yet."""

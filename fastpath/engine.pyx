@@ -15,14 +15,16 @@ from fastpath.dpdk.mbuf cimport *
 from fastpath.kernel_loop cimport carry_frames
 from fastpath.layout cimport *
 from fastpath.layout cimport worker as layout_worker  # where a parameter is called worker
-from fastpath.net.frame cimport frame_at, load48
+from fastpath.net.frame cimport frame_at, load48, rte_be_to_cpu_32, rte_cpu_to_be_16, rte_cpu_to_be_32
 from fastpath.stage.answer cimport answer as answer_verb
 from fastpath.stage.expire cimport half_open_is_due, wheel_is_behind
-from fastpath.table.block cimport block_free, block_schedule, map_add, map_new, pool_new
+from fastpath.table.block cimport block_fill, block_free, member, pool_new
 from fastpath.table.frame_ring cimport (
     load_acquire, ring_front, ring_is_empty, ring_release, ring_write, store_release)
 from fastpath.table.region cimport MAP_FAILED, mmap, region_init, region_map, region_plan, table_open
 from fastpath.table.service cimport IPONLY, IPPORT, N_SCHEDULERS, RR, WRR
+from fastpath.table.service_map cimport (
+    map_drop_service, map_has_room, map_key, map_new, map_put, map_put_service)
 from fastpath.table.tcp_state cimport state_names, timeout_of
 from fastpath.worker cimport worker_main, worker_turn
 
@@ -89,7 +91,9 @@ cdef enum:
 cdef shared *S = NULL
 cdef worker *W[N_WORKERS]
 cdef bint initialised = False, running = False, kernel_looping = False
-cdef dict services_now = {}     # id -> Service, as published
+cdef uint32_t n_services = 0    # published now
+cdef uint32_t service_ids = 0   # above every service id ever published
+cdef uint8_t *stays = NULL      # by server id: publish() marks here those that keep their service; all 0 in between
 cdef dict local_now = {}        # port -> tuple of addresses
 cdef dict server_base = {}      # id -> what its counters stood at when the id was last released
 cdef list rings = []            # ring port number -> (rx, tx) as integers
@@ -178,7 +182,8 @@ cdef list worker_lcores():
 
 
 cdef make_shared(timeouts, unsigned int buffers, unsigned int mtu):
-    global S
+    global S, stays
+    stays = <uint8_t *>lazy_memory(MAX_SERVERS)
     S = <shared *>aligned_memory(sizeof(shared))
     S.services = <service **>lazy_memory(MAX_SERVICES * sizeof(void *))
     S.servers = <server *>lazy_memory(MAX_SERVERS * sizeof(server))
@@ -425,48 +430,7 @@ cdef synchronize():
         rte_rcu_qsbr_synchronize(S.rcu, RTE_QSBR_THRID_INVALID)
 
 
-cdef service *build_block(s) except NULL:
-    """A service's block; its servers stand in the order of (address, port), so that every director builds the same."""
-    cdef service *block = <service *>calloc(1, sizeof(service))
-    cdef uint32_t n = len(s.servers)
-    cdef uint32_t *weights = <uint32_t *>calloc(n + 1, 4)
-    cdef uint64_t *identities = <uint64_t *>calloc(n + 1, 8)
-    cdef int rc = -1
-    if block != NULL:
-        block.servers = <uint32_t *>calloc(n + 1, 4)
-    if block != NULL and block.servers != NULL and weights != NULL and identities != NULL:
-        block.id, block.vaddr, block.vport = s.id, be32_of(s.address), be16_of(s.port)
-        block.protocol, block.scheduler = s.protocol, s.scheduler
-        block.established_timeout, block.n_servers = s.established_timeout * 1000, n
-        for i, each in enumerate(sorted(s.servers, key=lambda each: (each.address, each.port))):
-            block.servers[i] = each.id
-            weights[i] = each.weight
-            identities[i] = <uint64_t>be32_of(each.address) << 16 | <uint64_t>each.port
-        with nogil:
-            rc = block_schedule(block, weights, identities)
-            block.stagger = block.n_slots // S.n_workers
-    free(weights)
-    free(identities)
-    if rc != 0:
-        block_free(block)
-        raise EngineError(f"No memory to publish a service with {n} servers.")
-    return block
-
-
-cdef service_map *build_map(services, local) except NULL:
-    cdef service_map *m
-    addresses = {address for addresses in local.values() for address in addresses}
-    m = map_new(<uint32_t>(2 * len(services) + len(addresses)))
-    need(m != NULL, f"No memory for the map of {len(services)} services.")
-    for s in services.values():
-        map_add(m, be32_of(s.address), be16_of(s.port), s.protocol, ADDRESS_SERVICE, s.id)
-        map_add(m, be32_of(s.address), 0, 0, ADDRESS_VIRTUAL, 0)
-    for address in addresses:
-        map_add(m, be32_of(address), 0, 0, ADDRESS_LOCAL, 0)
-    return m
-
-
-def check_service(s):
+cdef check_service(s):
     """What would make a worker read where nothing is; everything else the control plane has judged."""
     within(s.id, 0, MAX_SERVICES - 1, "service id")
     within(s.port, 0, 65535, f"service {s.id}: port")
@@ -475,106 +439,189 @@ def check_service(s):
     within(s.established_timeout, 0, MAX_TIMEOUT, f"service {s.id}: established timeout")
     within(len(s.servers), 0, MAX_SERVICE_SERVERS, f"service {s.id}: number of servers")
     be32_of(s.address)
-    for each in s.servers:
-        within(each.id, 0, MAX_SERVERS - 1, f"service {s.id}: server id")
-        within(each.port, 0, 65535, f"server {each.id}: port")
-        within(each.weight, 0, 65535, f"server {each.id}: weight")
-        be32_of(each.address)
-    need(len({each.id for each in s.servers}) == len(s.servers), f"service {s.id}: a server id stands in it twice.")
 
 
-cdef check_change(services, removed):
-    for s in services:
-        check_service(s)
+cdef take_members(s, member *members):
+    """There may be a million: a text is made only of what is wrong."""
+    cdef member *m = members
+    for id, address, port, weight in s.servers:
+        if not (isinstance(id, int) and 0 <= id < MAX_SERVERS):
+            raise EngineError(f"service {s.id}: server id {id!r}: expected 0 to {MAX_SERVERS - 1}.")
+        if not (isinstance(port, int) and 0 <= port <= 65535):
+            raise EngineError(f"server {id}: port {port!r}: expected 0 to 65535.")
+        if not (isinstance(weight, int) and 0 <= weight <= 65535):
+            raise EngineError(f"server {id}: weight {weight!r}: expected 0 to 65535.")
+        m.id, m.weight = id, weight
+        m.identity = <uint64_t>rte_be_to_cpu_32(be32_of(address)) << 16 | <uint64_t>port
+        m += 1
+    need(len({each[0] for each in s.servers}) == len(s.servers), f"service {s.id}: a server id stands in it twice.")
+
+
+cdef class Prepared:
+    """A change that is judged and built, and waits for commit(); after that it owns what was there before."""
+    cdef service **blocks   # one for each service, then room for the removed ones
+    cdef member **members   # of each block, in its order
+    cdef uint32_t *ids      # of services
+    cdef uint32_t n, n_removed
+    cdef object reset
+    cdef bint committed
+
+    def __cinit__(self, services, removed, reset):
+        self.n, self.n_removed = len(services), len(removed)
+        self.reset = reset
+        total = self.n + self.n_removed + 1
+        self.blocks = <service **>calloc(total, sizeof(void *))
+        self.members = <member **>calloc(total, sizeof(void *))
+        self.ids = <uint32_t *>calloc(total, sizeof(uint32_t))
+        need(self.blocks != NULL and self.members != NULL and self.ids != NULL, f"No memory to publish {total} services.")
+        for i, s in enumerate(services):
+            self.build(i, s)
+        for i, id in enumerate(removed):
+            self.ids[self.n + <uint32_t>i] = id
+
+    def __dealloc__(self):
+        cdef uint32_t i
+        for i in range(self.n + self.n_removed):
+            if self.blocks != NULL:
+                block_free(self.blocks[i])
+            if self.members != NULL:
+                free(self.members[i])
+        free(self.blocks)
+        free(self.members)
+        free(self.ids)
+
+    cdef build(self, uint32_t i, s):
+        cdef uint32_t n = len(s.servers)
+        cdef service *block = <service *>calloc(1, sizeof(service))
+        cdef member *members = <member *>malloc((n + 1) * sizeof(member))
+        cdef int rc
+        self.blocks[i], self.members[i], self.ids[i] = block, members, s.id
+        need(block != NULL and members != NULL, f"No memory to publish a service with {n} servers.")
+        take_members(s, members)
+        block.id, block.vaddr, block.vport = s.id, be32_of(s.address), be16_of(s.port)
+        block.protocol, block.scheduler = s.protocol, s.scheduler
+        block.established_timeout = s.established_timeout * 1000
+        with nogil:
+            rc = block_fill(block, members, n, S.n_workers)
+        need(rc == 0, f"No memory to publish a service with {n} servers.")
+
+
+def prepare(services, removed=(), reset=()):
+    started()
     for id in removed:
         within(id, 0, MAX_SERVICES - 1, "removed service id")
+    for id in reset:
+        within(id, 0, MAX_SERVERS - 1, "server id to reset")
+    for s in services:
+        check_service(s)
     ids = [s.id for s in services] + list(removed)
     need(len(set(ids)) == len(ids), "A service id stands twice in one change.")
-    keys = [key_of(s) for s in services]
-    need(len(set(keys)) == len(keys), "Two services of one change have the same address, port and protocol.")
+    keys = {(s.address, s.port, s.protocol) for s in services}
+    need(len(keys) == len(services), "Two services of one change have the same address, port and protocol.")
+    return Prepared(services, removed, reset)
 
 
-cdef place_servers(s):
+def commit(Prepared change):
+    """New blocks, then the map that leads to them, then the old ones go: a worker sees one or the other, never neither."""
+    cdef service_map *former = S.map
+    cdef service_map *fresh = NULL
+    need(not change.committed, "A change is committed once.")
+    if not map_has_room(S.map, 2 * change.n):
+        fresh = new_map(n_services + change.n, local_now)
+    change.committed = True  # nothing fails from here on
+    swap_blocks(change)
+    if fresh != NULL:
+        fill_map(fresh, local_now)
+        store_pointer(&S.map, fresh)
+    else:
+        change_map(change)
+    mark_servers(change)
+    synchronize()
+    if fresh != NULL:
+        free(former)
+
+
+def publish(services, removed=(), reset=()):
+    commit(prepare(services, removed, reset))
+
+
+cdef swap_blocks(Prepared change):
+    """Each block into its service's place, and the former one into the change."""
+    global n_services, service_ids
+    cdef service *former
+    cdef uint32_t i, id
+    for i in range(change.n + change.n_removed):
+        id = change.ids[i]
+        former = S.services[id]
+        if i < change.n:
+            place_servers(change.blocks[i], change.members[i])
+            service_ids = max(service_ids, id + 1)
+        n_services += (i < change.n) - (former != NULL)
+        store_pointer(&S.services[id], change.blocks[i])
+        change.blocks[i] = former
+
+
+cdef void place_servers(const service *block, const member *members) noexcept:
     """Addresses of servers that are new under their id; a server that stays keeps its next hop."""
     cdef server *record
-    for each in s.servers:
-        record = &S.servers[each.id]
-        record.raddr = be32_of(each.address)
-        record.rport = be16_of(each.port)
-        record.protocol = s.protocol
-        record.service = s.id
-        record.removed = 0
+    cdef uint32_t i
+    for i in range(block.n_servers):
+        record = &S.servers[members[i].id]
+        record.raddr = rte_cpu_to_be_32(<uint32_t>(members[i].identity >> 16))
+        record.rport = rte_cpu_to_be_16(<uint16_t>members[i].identity)
+        record.protocol = block.protocol
+        record.service = block.id
+        record.removed = SERVER_PRESENT
 
 
-def publish(services, removed=()):
-    cdef service **blocks
-    cdef service_map *fresh = NULL
-    cdef uint32_t n = len(services), built = 0
-    started()
-    check_change(services, removed)
-    after = {id: s for id, s in services_now.items() if id not in removed}
-    after.update((s.id, s) for s in services)
-    blocks = <service **>calloc(n + 1, sizeof(void *))
-    need(blocks != NULL, f"No memory to publish {n} services.")
-    try:
-        for s in services:
-            blocks[built] = build_block(s)
-            built += 1
-        if removed or any([key_of(s) != key_of(services_now.get(s.id)) for s in services]):
-            fresh = build_map(after, local_now)
-    except BaseException:
-        for i in range(built):
-            block_free(blocks[i])
-        free(blocks)
-        raise
-    # Nothing fails from here on.
-    gone = servers_of(services_now, [s.id for s in services] + list(removed)) - servers_of(after, [s.id for s in services])
-    swap_blocks(blocks, services, removed, fresh)
-    for id in gone:
-        S.servers[id].removed = 1
-    services_now.clear()
-    services_now.update(after)
+cdef change_map(Prepared change):
+    cdef const service *former
+    cdef const service *present
+    cdef uint32_t i
+    for i in range(change.n):
+        map_put_service(S.map, S.services[change.ids[i]])
+    for i in range(change.n + change.n_removed):
+        former, present = change.blocks[i], S.services[change.ids[i]]
+        if former != NULL and (present == NULL or map_key(former.vaddr, former.vport, former.protocol) != map_key(
+                present.vaddr, present.vport, present.protocol)):
+            map_drop_service(S.map, former)
 
 
-cdef key_of(s):
-    """What the map knows of a service."""
-    return s and (s.address, s.port, s.protocol)
+cdef mark_servers(Prepared change):
+    """Those that were in a former block and are in none of this change's have left: so, or to be reset."""
+    cdef const service *former
+    cdef uint32_t i, k
+    for i in range(change.n):
+        for k in range(S.services[change.ids[i]].n_servers):
+            stays[change.members[i][k].id] = 1
+    for i in range(change.n + change.n_removed):
+        former = change.blocks[i]
+        for k in range(former.n_servers if former != NULL else 0):
+            if not stays[former.servers[k]]:
+                S.servers[former.servers[k]].removed = SERVER_REMOVED
+    for id in change.reset:
+        if S.servers[<uint32_t>id].removed:
+            S.servers[<uint32_t>id].removed = SERVER_RESET
+    for i in range(change.n):
+        for k in range(S.services[change.ids[i]].n_servers):
+            stays[change.members[i][k].id] = 0
 
 
-cdef servers_of(services, ids):
-    return {each.id for id in ids if id in services for each in services[id].servers}
+cdef service_map *new_map(uint32_t services, local) except NULL:
+    cdef service_map *m = map_new(2 * services + <uint32_t>sum([len(addresses) for addresses in local.values()]))
+    need(m != NULL, f"No memory for the map of {services} services.")
+    return m
 
 
-cdef swap_blocks(service **blocks, services, removed, service_map *fresh):
-    """New blocks, then the map that leads to them, then the old ones go: a worker sees one or the other, never neither."""
-    cdef service *old
-    cdef service_map *old_map = S.map
-    for i, s in enumerate(services):
-        place_servers(s)
-        old = S.services[<uint32_t>s.id]
-        store_pointer(&S.services[<uint32_t>s.id], blocks[i])
-        blocks[i] = old
-    if fresh != NULL:
-        store_pointer(&S.map, fresh)
-    synchronize()
-    for i in range(len(services)):
-        block_free(blocks[i])
-    free(blocks)
-    if fresh != NULL:
-        free(old_map)
-    remove_blocks(removed)
-
-
-cdef remove_blocks(removed):
-    """No map leads to these any more."""
-    blocks = []
-    for id in removed:
-        blocks.append(<size_t>S.services[<uint32_t>id])
-        store_pointer(&S.services[<uint32_t>id], NULL)
-    if blocks:
-        synchronize()
-    for each in blocks:
-        block_free(<service *><size_t>each)
+cdef fill_map(service_map *m, local):
+    """All services that there are, then local addresses: an address that is both serves."""
+    cdef uint32_t id
+    for id in range(service_ids):
+        if S.services[id] != NULL:
+            map_put_service(m, S.services[id])
+    for addresses in local.values():
+        for address in addresses:
+            map_put(m, map_key(be32_of(address), 0, 0), ADDRESS_LOCAL, 0)
 
 
 cdef local_pool *build_pool(addresses) except? NULL:
@@ -596,8 +643,11 @@ def set_local_addresses(port, addresses):
     cdef local_pool *old_pool = port_at(port).pool
     within(len(addresses), 0, 65536, f"port {port}: number of local addresses")
     after = {**local_now, port: tuple(addresses)}
-    fresh = build_map(services_now, after)  # judges the addresses, before anything changes
+    for address in addresses:
+        be32_of(address)  # judged before anything changes
+    fresh = new_map(n_services, after)
     pool = build_pool(addresses)
+    fill_map(fresh, after)
     local_now.update(after)
     old_map = S.map
     store_pointer(&port_at(port).pool, pool)
@@ -635,8 +685,30 @@ cdef list server_sums(server):
 
 
 def server_counters(server):
-    base = server_base.get(server, (0, 0, 0, 0, 0, 0))
-    return ServerCounters(*(a - b for a, b in zip(server_sums(server), base)))
+    return server_totals((server,))
+
+
+def server_totals(servers):
+    """One loop in C over ids that were judged when they were given out: a service may have thousands."""
+    cdef uint64_t total[6]
+    cdef server_count *c
+    cdef uint32_t id, k
+    memset(total, 0, sizeof(total))
+    for each in servers:
+        id = server_id(each)
+        for k in range(N_WORKERS):
+            c = &W[k].server_counts[id]
+            total[0] += c.active
+            total[1] += c.total
+            total[2] += c.packets[INBOUND]
+            total[3] += c.bytes[INBOUND]
+            total[4] += c.packets[OUTBOUND]
+            total[5] += c.bytes[OUTBOUND]
+        base = server_base.get(each)
+        if base is not None:
+            for k in range(6):
+                total[k] -= <uint64_t>base[k]
+    return ServerCounters(total[0], total[1], total[2], total[3], total[4], total[5])
 
 
 def server_busy(server):

@@ -164,19 +164,20 @@ struct service {
     uint32_t *servers;
 };
 
-/* (address, port, protocol) -> service, and (address, 0, 0) -> whose address it is. Open addressing, at most half full. */
-enum { ADDRESS_FREE = 0, ADDRESS_VIRTUAL = 1, ADDRESS_LOCAL = 2, ADDRESS_SERVICE = 3 };
+/* (address, port, protocol) -> service, and (address, 0, 0) -> whose address it is. Open addressing, at most half full.
+ * The key and its kind are one word, so that a reader never meets half of an entry: the writer stores `service` first. An
+ * entry that goes becomes MAP_GONE, which ends no search; it is used again after the grace period. */
+enum { ADDRESS_FREE = 0, ADDRESS_VIRTUAL = 1, ADDRESS_LOCAL = 2, ADDRESS_SERVICE = 3, ADDRESS_GONE = 4 };
 
 struct map_slot {
-    be32 addr;
-    be16 port;
-    uint8_t protocol, kind;
-    uint32_t service;
+    uint64_t key;     /* address | port << 32 | protocol << 48 | kind << 56; 0: free */
+    uint32_t service; /* ADDRESS_SERVICE: its id; ADDRESS_VIRTUAL: how many services the address has (main thread's) */
+    uint32_t reserved;
 };
 
 struct service_map {
     uint32_t mask;
-    uint32_t n;
+    uint32_t n; /* slots that are not free, gone ones included */
     struct map_slot slots[];
 };
 
@@ -186,10 +187,11 @@ struct server {
     be32 raddr;
     be16 rport;
     uint8_t protocol;
-    uint8_t removed;
+    uint8_t removed; /* enum below: from its service, while connections still count for it */
     uint32_t service;
     uint32_t reserved[3];
 };
+enum { SERVER_PRESENT = 0, SERVER_REMOVED = 1, SERVER_RESET = 2 };
 _Static_assert(sizeof(struct server) == 32, "two servers a line");
 enum { HOP_RESOLVED = 1 };
 

@@ -22,7 +22,8 @@ cdef extern from "layout.h" nogil:
         KERNEL_REFUSED, NO_MBUF, TX_FULL
         N_DROP_REASONS
         WHEEL_SLOTS, WHEEL_SHIFT, LIST_HALF_OPEN, LIST_FREE, LIST_DEAD, LIST_HEADS, REGION_VERSION
-        ADDRESS_FREE, ADDRESS_VIRTUAL, ADDRESS_LOCAL, ADDRESS_SERVICE
+        ADDRESS_FREE, ADDRESS_VIRTUAL, ADDRESS_LOCAL, ADDRESS_SERVICE, ADDRESS_GONE
+        SERVER_PRESENT, SERVER_REMOVED, SERVER_RESET
         HOP_RESOLVED, LOCAL_PORT_MIN, LOCAL_PORTS, LOCAL_TRIES, LOCAL_JUMPS, FRAME_SLOTS
         TIMEOUT_ESTABLISHED, TIMEOUT_TRANSITORY, TIMEOUT_CLOSED, TIMEOUT_UDP, N_TIMEOUTS
     uint32_t NONE
@@ -77,9 +78,7 @@ cdef extern from "layout.h" nogil:
         uint32_t *servers
 
     struct map_slot:
-        be32 addr
-        be16 port
-        uint8_t protocol, kind
+        uint64_t key
         uint32_t service
 
     struct service_map:

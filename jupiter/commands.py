@@ -15,8 +15,7 @@ from jupiter.model import DEFAULT_SCHEDULER, MAX_TIMEOUT, MAX_WEIGHT, SCHEDULERS
 
 
 class Kind(NamedTuple):
-    """A type of parameter. words: how many shell words it takes, ALL that are left. parse: raises ValueError on any
-    other value.
+    """A type of parameter. words: how many shell words it takes, or ALL that are left. parse: raises ValueError.
 
     is_file: jupiter-ctl sends the file's text ahead (`draft`), and its name as the parameter.
     """
@@ -122,6 +121,10 @@ class Command:
         if unknown:
             raise self._refuse(f"Unknown parameter {shorten(min(unknown))}")
         return {p.name: self._value(p, params) for p in accepted}
+
+    def changes_with(self, arguments: Mapping[str, object]) -> bool:
+        """Whether it changes anything: of those that show or set, each shows when what it could set is left out."""
+        return self.changes and not any(p.default is None and arguments[p.name] is None for p in self.parameters)
 
     def _value(self, parameter: Parameter, params: Mapping[str, object]) -> object:
         value = params.get(parameter.name)

@@ -34,7 +34,7 @@ def test_a_wrong_file_ends_it_with_2_and_all_problems_on_stderr(tmp_path: Path, 
     assert (done.returncode, done.stdout) == (2, "")
     problems = done.stderr.splitlines()
     assert len(problems) == 3
-    assert all(line.startswith(f"{path}: [") for line in problems)
+    assert [line.partition(" ")[0] for line in problems] == [f"{path}:2:", f"{path}:3:", f"{path}:"]
     assert "at least two lcores, one main and one or more workers" in done.stderr
 
 

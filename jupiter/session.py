@@ -1,0 +1,120 @@
+"""Who is at the other end of a connection, and what it has sent ahead for its next command. Pure.
+
+A draft is a text too long for one message: its pieces come as `draft` requests, the command that follows them on the
+same connection (apply, diff, check) takes the whole. It is for that command alone: used or not, it is gone afterwards.
+A draft of which a piece was refused is never taken in part: whoever asks for it gets the error that the piece got.
+"""
+
+from jupiter.errors import JupiterError
+
+MAX_DRAFT = 64 << 20
+"""Bytes of one connection's draft, in UTF-8."""
+MAX_DRAFTS = 128 << 20
+"""Bytes of all drafts together."""
+
+
+class DraftBudget:
+    """Room for the drafts of all connections, those of several servers too.
+
+    Sessions that may only read leave free what one whole draft needs: they cannot keep an operator from applying one.
+    """
+
+    def __init__(self, size: int = MAX_DRAFTS) -> None:
+        self._size = size
+        self._used = 0
+
+    @property
+    def used(self) -> int:
+        return self._used
+
+    def take(self, size: int, read_only: bool) -> bool:
+        """Whether there was room for `size` bytes more."""
+        if self._used + size > self._size - (MAX_DRAFT if read_only else 0):
+            return False
+        self._used += size
+        return True
+
+    def give_back(self, size: int) -> None:
+        self._used -= size
+
+
+class Session:
+    """One connection. pid, uid and gid: the process that connected, as the kernel says (SO_PEERCRED, unix(7)).
+
+    read_only: the executor must refuse commands that change anything.
+    kept: the executor's own, to go on with in this connection's next request; None in the beginning.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        uid: int,
+        gid: int,
+        *,
+        user: str | None = None,
+        read_only: bool = False,
+        budget: DraftBudget | None = None,
+    ) -> None:
+        self.pid = pid
+        self.uid = uid
+        self.gid = gid
+        self.user = user
+        self.read_only = read_only
+        self.kept: object = None
+        self._budget = budget or DraftBudget()
+        self._pieces: list[bytes] = []
+        self._bytes = 0
+        self._spoiled: JupiterError | None = None
+
+    def __str__(self) -> str:
+        """For the log: `uid 0 (root) pid 123`."""
+        name = f" ({self.user})" if self.user else ""
+        return f"uid {self.uid}{name} pid {self.pid}"
+
+    @property
+    def has_draft(self) -> bool:
+        return bool(self._pieces)
+
+    def add_draft(self, text: str) -> int:
+        """Bytes of the draft so far. Raises JupiterError, and empties the draft for good: "draft-too-large", or
+        "invalid-argument" for a text that is no UTF-8 (half of a surrogate pair)."""
+        if self._spoiled:
+            raise self._spoiled
+        try:
+            piece = text.encode()
+        except UnicodeEncodeError:
+            raise self.spoil_draft(
+                JupiterError("invalid-argument", "Invalid text of a draft, expected UTF-8.")
+            ) from None
+        if self._bytes + len(piece) > MAX_DRAFT:
+            raise self.spoil_draft(_too_large(f"a connection's draft may have {MAX_DRAFT} bytes"))
+        if not self._budget.take(len(piece), self.read_only):
+            raise self.spoil_draft(_too_large("the drafts of other clients leave no room, try again later"))
+        self._pieces.append(piece)
+        self._bytes += len(piece)
+        return self._bytes
+
+    def take_draft(self) -> str:
+        """The whole draft; there is none afterwards. Raises JupiterError: the error that a piece of it got, or
+        "draft-missing" where no `draft` was sent (one of "" is a draft)."""
+        if self._spoiled:
+            raise self._spoiled
+        if not self._pieces:
+            raise JupiterError("draft-missing", "There is no text: send it ahead with `draft`, on the same connection.")
+        text = b"".join(self._pieces).decode()
+        self.drop_draft()
+        return text
+
+    def spoil_draft(self, error: JupiterError) -> JupiterError:
+        """A piece was refused: the rest of it is worth nothing until the next command. Returns the error."""
+        self.drop_draft()
+        self._spoiled = error
+        return error
+
+    def drop_draft(self) -> None:
+        self._budget.give_back(self._bytes)
+        self._pieces, self._bytes, self._spoiled = [], 0, None
+
+
+def _too_large(why: str) -> JupiterError:
+    return JupiterError("draft-too-large", f"The draft is too large: {why}.")
