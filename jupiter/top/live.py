@@ -1,6 +1,7 @@
 """`top`, in a terminal or once for a script."""
 
 import os
+import shutil
 import sys
 import time
 from typing import Final
@@ -15,20 +16,21 @@ from jupiter.top.watch import PAGES, Watch
 
 PATIENCE: Final = 2.0
 """Seconds for an answer, while no key is taken."""
-_COLUMNS, _LINES = 160, 50
-"""Of a screen that is no terminal, unless the environment says otherwise."""
+_NO_TERMINAL: Final = 160, 50
+"""Columns and lines of a screen that is none, unless COLUMNS and LINES say otherwise."""
 
 
 def run(socket: str, interval: float, once: bool) -> None:
     """A look each `interval` seconds until `q`; where stdout is no terminal, one screen of what happens meanwhile."""
-    once = once or not sys.stdout.isatty()
+    console = Console(highlight=False)
+    once = once or not sys.stdout.isatty() or not console.is_terminal or console.is_dumb_terminal
     watch, view = Watch(lambda: Client(socket, timeout=PATIENCE), pages=0 if once else PAGES), View()
     where = f"{socket}  every {interval:g} s"
     try:
         if once:
             _print_once(watch, view, where, interval)
         else:
-            while _live(watch, view, where, interval) == terminal.SUSPENDED:
+            while _live(console, watch, view, where, interval) == terminal.SUSPENDED:
                 terminal.suspend()
     finally:
         watch.close()
@@ -42,14 +44,13 @@ def _print_once(watch: Watch, view: View, where: str, interval: float) -> None:
             _look(watch, view)
     if watch.away:
         raise JupiterError("no-answer" if watch.version else "not-running", watch.away)
-    width, height = int(os.environ.get("COLUMNS", _COLUMNS)), int(os.environ.get("LINES", _LINES))
+    width, height = shutil.get_terminal_size(_NO_TERMINAL)
     console = Console(width=width, height=height, highlight=False)
     console.print(draw(watch, view, where, width, height, hints=False))
 
 
-def _live(watch: Watch, view: View, where: str, interval: float) -> str:
+def _live(console: Console, watch: Watch, view: View, where: str, interval: float) -> str:
     """Why it ended: `q` or SUSPENDED."""
-    console = Console(highlight=False)
     with terminal.opened(console) as keyboard:
         following = time.monotonic()
         while True:

@@ -145,6 +145,7 @@ def test_once_prints_one_screen_for_scripts(scripted: ScriptedService) -> None:
         assert re.search(r"^10\.0\.0\.4:8888 tcp +wrr +2 +4 +\d+ +[34]\.\d+k", done.stdout, re.M)
         assert re.search(r"^1\.1\.1\.4:80 +up +enabled +7 +4 +\d+", done.stdout, re.M)
         assert len(done.stdout.splitlines()) <= 50
+    assert ctl(*words, COLUMNS="many", LINES="").returncode == endings.DONE
     small = ctl(*words, COLUMNS="40", LINES="10").stdout.splitlines()
     assert len(small) == 10
     assert max(map(len, small)) <= 40
@@ -161,3 +162,12 @@ def test_an_interval_that_is_none_is_refused(interval: str) -> None:
     done = ctl("top", f"--interval={interval}")
     assert done.returncode == endings.USAGE
     assert done.stderr.startswith("Invalid value for '--interval'")
+
+
+def test_a_terminal_that_can_do_nothing_gets_one_screen(scripted: ScriptedService, directory: Path) -> None:
+    """TERM=dumb, as editors have it."""
+    variables = {**environment(JUPITER_SOCK=str(directory / "jupiter.sock")), "PYTHONPATH": str(ROOT)}
+    with terminal(["bash", "--norc", "-i"], variables) as opened:
+        opened.type(f"clear; TERM=dumb {TOP}; echo code $?")
+        opened.press("Enter")
+        assert "Servers of 10.0.0.4:8888 tcp" in opened.wait_for("code 0\n")
