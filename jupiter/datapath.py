@@ -239,6 +239,11 @@ class Datapath:
     def worker_lcores(self) -> list[int]:
         return [worker.lcore for worker in engine.worker_counters()]
 
+    def progress(self) -> list[int]:
+        """A number for each worker, in the order of worker_lcores(), that changes every few seconds while it lives.
+        From any thread, between start() and stop()."""
+        return [worker.turns for worker in engine.worker_counters()]
+
     def drops(self) -> dict[str, int]:
         return engine.drops()
 
