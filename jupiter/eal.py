@@ -69,12 +69,12 @@ def arguments(
     argv: Sequence[str],
     sources: Sequence[PortSource],
     huge_pages: bool,
-    megabytes: int | None = None,
+    megabytes: int | None = MEGABYTES,
     file_prefix: str = FILE_PREFIX,
 ) -> list[str]:
     """The operator's argv, never overridden, and what it leaves open: memory, devices, names of files.
 
-    megabytes: what EAL takes at once and keeps, None: as it needs it. file_prefix: of its run-time files.
+    megabytes: what EAL takes at once and keeps; None: as it needs it, on huge pages. file_prefix: of its own files.
     """
     result = list(argv)
     if not given(argv, _MEMORY_MODE):

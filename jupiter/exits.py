@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 DONE, FAILED, INVALID, HUNG = 0, 1, 2, 3
 """Done; not done, for a reason that was said; configuration or command line are wrong; ended by the watchdog."""
-_INVALID_CODES = ("invalid-config",)
+_INVALID_CODES = ("invalid-config", "invalid-instance")
 """Codes of JupiterError that end a command with INVALID."""
 
 

@@ -13,8 +13,8 @@ EAL_RUNTIME = RUN / "dpdk"
 """Where EAL keeps a directory for each file prefix."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,31}")
-_TAKEN = ("jupiter", "hugepages")
-"""Names whose files would be those of the instance without a name, or of all."""
+_TAKEN = "jupiter"
+"""Its configuration and state would be those of the instance without a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class Instance:
 
 
 def instance(name: str = "") -> Instance:
-    """JupiterError invalid-argument: no name for an instance."""
-    if name and (not _NAME.fullmatch(name) or name in _TAKEN):
+    """JupiterError invalid-instance: no name for an instance."""
+    if name and (not _NAME.fullmatch(name) or name == _TAKEN):
         raise JupiterError(
-            "invalid-argument",
+            "invalid-instance",
             f"Invalid instance {name}: expected 1 to 32 letters, digits, '_' or '-', the first one not '-', "
-            f"and neither of {', '.join(_TAKEN)}.",
+            f"and not {_TAKEN}.",
         )
     full = f"jupiter-{name}" if name else "jupiter"
     return Instance(

@@ -22,7 +22,7 @@ LIMIT = 10.0
 MAIN_PATIENCE = 6
 """The main loop gets that many times the limit: it has large changes to make, and packets flow without it."""
 END_SECONDS = 90.0
-"""Within this time of its end the process must be gone."""
+"""Within this time after the block the process must be gone."""
 _LOOKS = 20
 """In the time of the limit, at least one a second."""
 MAIN = "main loop"
@@ -58,7 +58,7 @@ class Watchdog:
     """Looks on from enter to exit of its block; afterwards it sees to it that the process ends.
 
     limit: seconds, 0 to end nothing. progress(): a number for each worker that changes with its turns, in the order of
-    names; called from another thread. end(code): ends the process at once.
+    names; called from another thread. end(code): ends the process at once. end_seconds: how long an end may take.
     """
 
     def __init__(
@@ -67,8 +67,10 @@ class Watchdog:
         names: Sequence[str],
         progress: Callable[[], Sequence[int]],
         end: Callable[[int], object] = os._exit,
+        end_seconds: float = END_SECONDS,
     ) -> None:
         self._limit = limit
+        self._end_seconds = end_seconds
         self._names = names
         self._progress = progress
         self._end = end
@@ -97,8 +99,7 @@ class Watchdog:
     def _run(self) -> None:
         interval = min([1.0, *(t / _LOOKS for t in (self._limit, self._manager) if t)])
         stalls = Stalls(2 * interval)
-        while True:
-            self._judge(stalls.look(time.monotonic(), self._counters()))
+        while self._all_well(stalls.look(time.monotonic(), self._counters())):
             time.sleep(interval)
 
     def _counters(self) -> Mapping[str, int]:
@@ -107,18 +108,20 @@ class Watchdog:
                 return {THE_END: 0}
             return dict(zip(self._names, self._progress(), strict=True)) | {MAIN: self._beats}
 
-    def _judge(self, stalled: Mapping[str, float]) -> None:
-        if self._limit:
-            for name, seconds in stalled.items():
-                if seconds >= self._patience(name):
-                    self._bite(name, seconds)
+    def _all_well(self, stalled: Mapping[str, float]) -> bool:
+        """If so the service manager hears of it, if not the process ends."""
+        for name, seconds in stalled.items():
+            if self._limit and seconds >= self._patience(name):
+                self._bite(name, seconds)
+                return False
         self._fresh |= {name for name, seconds in stalled.items() if not seconds}
         if self._fresh >= stalled.keys():
             self._fresh.clear()
             notify.alive()
+        return True
 
     def _patience(self, name: str) -> float:
-        return {MAIN: self._limit * MAIN_PATIENCE, THE_END: END_SECONDS}.get(name, self._limit)
+        return {MAIN: self._limit * MAIN_PATIENCE, THE_END: self._end_seconds}.get(name, self._limit)
 
     def _bite(self, name: str, seconds: float) -> None:
         """Say which, unless the log itself is what everybody waits for, and end."""

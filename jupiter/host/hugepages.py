@@ -133,7 +133,7 @@ class Reservation:
 
 
 def reserve(megabytes: int, account: Account, patience: float = PATIENCE) -> Reservation:
-    """See to it that so much is free, adding only what is missing. What an earlier life of the instance added is its own.
+    """See to it that so much is free, adding only what is missing to what the instance added in an earlier life.
 
     JupiterError hugepages-unavailable: no such pages, no permission, or not enough memory in pieces of that size; the
     pool then is without whatever this instance had added. hugepages-busy: see Lock.
