@@ -89,10 +89,10 @@ def test_a_worker_that_hangs_ends_the_process(process: Process, caplog: pytest.L
 
 def test_a_main_loop_that_hangs_ends_the_process(process: Process, caplog: pytest.LogCaptureFixture) -> None:
     """It has more patience with it, and names it."""
-    with watch(process, 0.1) as dog:
-        for _ in range(5):
+    with watch(process, 0.3) as dog:
+        for _ in range(10):
             dog.beat()
-            assert not process.ended.wait(0.1 * MAIN_PATIENCE / 3)
+            assert not process.ended.wait(0.3 * MAIN_PATIENCE / 9)
         assert process.ended.wait(10)
     assert caplog.records[0].getMessage() == f"{MAIN} hangs: ending the process"
 
