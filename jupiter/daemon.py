@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +22,10 @@ _reload_wanted = False
 """A SIGHUP came before there was anybody to reload."""
 
 
+GRACE = 5.0
+"""Seconds that a killed process may take to be gone: its memory is large."""
+
+
 class PidFile:
     """Holds a lock on the file from enter to exit; the file holds the pid meanwhile and is gone afterwards.
 
@@ -30,13 +35,17 @@ class PidFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._fd = -1
+        self._deadline = 0.0
 
     def __enter__(self) -> Self:
+        self._deadline = time.monotonic() + GRACE
         try:
             while not self._lock():
                 pass
         except BlockingIOError:
-            raise JupiterError("already-running", f"jupiter-service is running.{self._holder()}") from None
+            pid = self._holder()
+            who = f" Its pid is {pid}, in {self._path}." if pid else ""
+            raise JupiterError("already-running", f"jupiter-service is running.{who}") from None
         except OSError as error:
             raise JupiterError("pidfile-unusable", f"Cannot write pid file {self._path}: {error.strerror}.") from None
         os.ftruncate(self._fd, 0)
@@ -48,23 +57,34 @@ class PidFile:
         os.close(self._fd)
 
     def _lock(self) -> bool:
-        """False where a former holder removed the file between our opening and locking it."""
+        """False where it is worth another try: a former holder removed the file between our opening and locking it, or
+        has been killed and is still giving back its memory."""
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             current = self._path.exists() and self._path.stat().st_ino == os.fstat(self._fd).st_ino
-        except OSError:
+        except OSError as error:
             os.close(self._fd)
-            raise
+            if not isinstance(error, BlockingIOError) or self._holder_lives() or time.monotonic() > self._deadline:
+                raise
+            time.sleep(0.02)
+            return False
         if not current:
             os.close(self._fd)
         return current
 
-    def _holder(self) -> str:
-        """A further sentence about who holds it; none in the moment in which it has not yet written that."""
+    def _holder(self) -> int | None:
+        """Its pid; None in the moment in which it has not yet written that."""
         with contextlib.suppress(OSError, ValueError):
-            return f" Its pid is {int(self._path.read_text())}, in {self._path}."
-        return ""
+            return int(self._path.read_text())
+        return None
+
+    def _holder_lives(self) -> bool:
+        """A process that ends has no memory any more, hence no command line, before it lets go of its locks."""
+        try:
+            return Path(f"/proc/{self._holder() or 'self'}/cmdline").read_bytes() != b""
+        except OSError:
+            return False
 
 
 Report = Callable[[str | None, int], None]

@@ -16,13 +16,13 @@ def pages() -> int:
 
 
 class Service:
-    """One that answers; its log is what it writes to stderr."""
+    """One that is being started; its log is what it writes to stderr. full: the name that its files have."""
 
     def __init__(self, lab: Laboratory, *arguments: str, environment: dict[str, str] | None = None) -> None:
         self.lab = lab
         instance = next((a.removeprefix("--instance=") for a in arguments if a.startswith("--instance=")), "")
-        self._full = f"jupiter-{instance}" if instance else "jupiter"
-        self._log = f"/run/{self._full}.stderr"
+        self.full = f"jupiter-{instance}" if instance else "jupiter"
+        self._log = f"/var/log/{self.full}.stderr"
         variables = [f"{name}={value}" for name, value in (environment or {}).items()]
         lab.director.path(self._log).unlink(missing_ok=True)
         line = f'exec jupiter-service "$@" 2>{self._log}'
@@ -37,13 +37,18 @@ class Service:
         path = self.lab.director.path(self._log)
         return path.read_text() if path.exists() else ""
 
+    def added_pages(self) -> int:
+        """Huge pages that it has added to the pool, by its note, in this life or a former one."""
+        note = self.lab.director.path(f"/run/{self.full}.hugepages")
+        return int(note.read_text()) if note.exists() else 0
+
     @property
     def pid(self) -> int:
         """As the laboratory numbers it."""
-        return int(self.lab.director.path(f"/run/{self._full}.pid").read_text())
+        return int(self.lab.director.path(f"/run/{self.full}.pid").read_text())
 
     def ctl(self, *argv: str) -> str:
-        return self.lab.director.ctl(*argv, f"--unixsock=/run/{self._full}.sock")
+        return self.lab.director.ctl(*argv, f"--unixsock=/run/{self.full}.sock")
 
     def kill(self, name: str) -> None:
         self.lab.director.run("kill", f"-{name}", str(self.pid))

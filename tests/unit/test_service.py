@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,29 @@ def test_a_pid_file_with_rubbish_that_is_held_is_refused_all_the_same(tmp_path: 
         path.write_text("rubbish")
         with pytest.raises(JupiterError, match=r"^jupiter-service is running\.$"), PidFile(path):
             pass
+
+
+@pytest.mark.parametrize(("pid", "taken"), [("999999999", True), (str(os.getpid()), False)])
+def test_one_that_is_just_being_ended_is_waited_for(tmp_path: Path, pid: str, taken: bool) -> None:
+    """The kernel takes a killed process apart before it gives back its locks; one that lives is refused at once."""
+    path = tmp_path / "jupiter.pid"
+    hold = (
+        f"import fcntl, sys; f = open({str(path)!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); f.write({pid!r}); f.flush()"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"{hold}; print(flush=True); sys.stdin.read()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout
+    holder.stdout.readline()
+    threading.Timer(0.3, holder.communicate).start()
+    try:
+        with PidFile(path):
+            assert taken
+    except JupiterError as error:
+        assert (error.code, taken) == ("already-running", False)
+    holder.wait(10)
 
 
 def test_a_pid_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
