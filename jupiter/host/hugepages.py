@@ -4,16 +4,16 @@ Source: Documentation/admin-guide/mm/hugetlbpage.rst of Linux. On several NUMA n
 
 What an instance added stands in its note, a file; so whatever ends it, its next start gives back what it had. A page
 that is free while another instance starts is about to be that one's: from counting until its memory is mapped it holds
-the lock, a file too, and nobody else changes the pool meanwhile. The lock's file says which change is under way, so
-that the next holder can complete the note of one that was killed in the middle of it.
+the lock, a file too, and nobody else changes the pool meanwhile. A file beside the lock says which change is under way,
+so that the next holder can complete the note of one that was killed in the middle of it.
 """
 
-import contextlib
 import fcntl
 import json
 import os
 import time
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -36,9 +36,14 @@ class Account:
     lock: Path
     pool: Path = POOL
 
+    @property
+    def change(self) -> Path:
+        """What the holder of the lock is about to do; there only while it does."""
+        return self.lock.with_suffix(".change")
+
     def added(self) -> int:
         """Pages that the instance has added and not given back, be it in an earlier life."""
-        with contextlib.suppress(OSError, ValueError):  # none, or nothing that we wrote
+        with suppress(OSError, ValueError):  # none, or nothing that we wrote
             return max(int(self.note.read_text()), 0)
         return 0
 
@@ -55,14 +60,13 @@ class Account:
 class Lock:
     """The pool is ours from enter to exit. JupiterError hugepages-busy: it is another's for longer than `patience`."""
 
-    def __init__(self, path: Path, pool: Path, patience: float = PATIENCE) -> None:
-        self._path = path
-        self._pool = pool
+    def __init__(self, account: Account, patience: float = PATIENCE) -> None:
+        self._account = account
         self._patience = patience
         self._fd = -1
 
     def __enter__(self) -> Self:
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(self._account.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + self._patience
         while True:
             try:
@@ -74,7 +78,7 @@ class Lock:
                     raise JupiterError(
                         "hugepages-busy",
                         f"Cannot change the pool of huge pages: for {self._patience:g} s another instance "
-                        f"has held {self._path}, as it does while it starts.",
+                        f"has held {self._account.lock}, as it does while it starts.",
                     ) from None
                 time.sleep(_RETRY)
         self._complete()
@@ -89,25 +93,26 @@ class Lock:
             os.close(self._fd)
             self._fd = -1
 
-    def change(self, account: Account, persistent: int) -> None:
-        """Make the pool so many pages, as far as memory allows, and enter the difference in the account's note."""
-        self._announce({"note": str(account.note), "added": account.added(), "persistent": _persistent(self._pool)})
+    def change(self, persistent: int) -> None:
+        """Make the pool so many pages, as far as memory allows, and enter the difference in our note."""
+        self._announce()
         try:
-            _set_persistent(self._pool, persistent)
+            _set_persistent(self._account.pool, persistent)
         finally:
             self._complete()
 
+    def _announce(self) -> None:
+        now = {"added": self._account.added(), "persistent": _persistent(self._account.pool)}
+        self._account.change.write_text(json.dumps({"note": str(self._account.note)} | now))
+
     def _complete(self) -> None:
         """Finish the change that is announced: by us, or by one that was killed."""
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            change = json.loads(os.pread(self._fd, 4096, 0) or "null")
-            if change:
-                grown = _persistent(self._pool) - int(change["persistent"])
-                Account(Path(change["note"]), self._path).write(max(int(change["added"]) + grown, 0))
-        os.ftruncate(self._fd, 0)
-
-    def _announce(self, change: dict[str, str | int]) -> None:
-        os.pwrite(self._fd, json.dumps(change).encode(), 0)
+        with suppress(FileNotFoundError):
+            with suppress(ValueError, KeyError, TypeError):  # killed before it was written: nothing changed
+                change = json.loads(self._account.change.read_text())
+                grown = _persistent(self._account.pool) - int(change["persistent"])
+                replace(self._account, note=Path(change["note"])).write(max(int(change["added"]) + grown, 0))
+            self._account.change.unlink()
 
 
 class Reservation:
@@ -139,28 +144,29 @@ def reserve(megabytes: int, account: Account, patience: float = PATIENCE) -> Res
     pool then is without whatever this instance had added. hugepages-busy: see Lock.
     """
     wanted, pool = -(-megabytes // PAGE_MEGABYTES), account.pool
-    lock = Lock(account.lock, pool, patience)
-    try:
-        lock.__enter__()
-        found = _free(pool)
-        if found < wanted:
-            # The whole pool, for the kernel makes surplus pages persistent before it adds any.
-            lock.change(account, _count(pool, "nr_hugepages") + wanted - found)
+    lock = Lock(account, patience)
+    with ExitStack() as undo:
+        undo.callback(lock.leave)  # also when a signal ends us in here
+        try:
+            lock.__enter__()
             found = _free(pool)
-    except OSError as refusal:
-        lock.leave()
-        raise JupiterError(
-            "hugepages-unavailable", f"Cannot reserve {megabytes} MB of huge pages in {pool}: {refusal.strerror}."
-        ) from refusal
-    reservation = Reservation(account, lock)
-    if found < wanted:
-        reservation.release()
-        raise JupiterError(
-            "hugepages-unavailable",
-            f"Cannot reserve {megabytes} MB of huge pages: "
-            f"memory has room for {found * PAGE_MEGABYTES} MB in pieces of {PAGE_MEGABYTES} MB.",
-        )
-    return reservation
+            if found < wanted:
+                # The whole pool, for the kernel makes surplus pages persistent before it adds any.
+                lock.change(_count(pool, "nr_hugepages") + wanted - found)
+                found = _free(pool)
+        except OSError as refusal:
+            raise JupiterError(
+                "hugepages-unavailable", f"Cannot reserve {megabytes} MB of huge pages in {pool}: {refusal.strerror}."
+            ) from refusal
+        if found >= wanted:
+            undo.pop_all()
+            return Reservation(account, lock)
+    give_back(account, patience)
+    raise JupiterError(
+        "hugepages-unavailable",
+        f"Cannot reserve {megabytes} MB of huge pages: "
+        f"memory has room for {found * PAGE_MEGABYTES} MB in pieces of {PAGE_MEGABYTES} MB.",
+    )
 
 
 def give_back(account: Account, patience: float = PATIENCE) -> None:
@@ -169,11 +175,11 @@ def give_back(account: Account, patience: float = PATIENCE) -> None:
     Free pages go at once. Of those in use the kernel takes none away: it counts them as surplus and frees each when its
     user lets go, EAL's at the latest when its process ends. JupiterError: as reserve(); the note stays, for next time.
     """
-    if not account.added() and not _unfinished(account.lock):
+    if not account.added() and not account.change.exists():
         return
     try:
-        with Lock(account.lock, account.pool, patience) as lock:
-            lock.change(account, _persistent(account.pool) - account.added())
+        with Lock(account, patience) as lock:
+            lock.change(_persistent(account.pool) - account.added())
             # Where someone else has taken them out of the pool, they are not there to be given back.
             account.write(0)
     except OSError as refusal:
@@ -186,11 +192,6 @@ def give_back(account: Account, patience: float = PATIENCE) -> None:
 def on_one_node(nodes: Path = NODES) -> bool:
     """Whether all memory is alike, so that any free page can be anybody's."""
     return len(list(nodes.glob("node[0-9]*"))) <= 1
-
-
-def _unfinished(lock: Path) -> bool:
-    """Whether somebody was killed, or is busy, while the pool changes: our note may lack what we added."""
-    return lock.exists() and lock.stat().st_size > 0
 
 
 def _free(pool: Path) -> int:

@@ -157,6 +157,23 @@ def test_memory_that_is_short_leaves_nothing(tmp_path: Path, monkeypatch: pytest
     machine.reserve("b", 25, patience=0).release()
 
 
+def test_a_signal_while_it_reserves_leaves_the_lock_free(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGTERM during the start: the exception passes through, and the clean-up does not wait for ourselves."""
+    resize = hugepages._set_persistent
+
+    def interrupted(path: Path, pages: int) -> None:
+        resize(path, pages)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hugepages, "_set_persistent", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            machine.reserve("a", 30)
+    assert machine.notes() == {"a": 30 - BEFORE}
+    give_back(machine.account("a"), patience=0)
+    assert (machine.pool["nr"], machine.notes()) == (BEFORE, {})
+
+
 @pytest.mark.parametrize("rubbish", [b"", b"many\n", b"-4\n", b"\xff\xfe"])
 def test_a_note_with_rubbish_counts_as_none(machine: Machine, rubbish: bytes) -> None:
     """Nothing is given back on its word, and it does not keep the instance from starting."""
@@ -167,10 +184,13 @@ def test_a_note_with_rubbish_counts_as_none(machine: Machine, rubbish: bytes) ->
     assert machine.pool["nr"] == BEFORE
 
 
-def test_a_lock_with_rubbish_is_as_good_as_empty(machine: Machine) -> None:
-    machine.lock.write_bytes(b'{"note": 1')
-    machine.reserve("a", 10).release()
-    assert (machine.pool["nr"], machine.lock.read_bytes()) == (BEFORE, b"")
+def test_an_announcement_of_rubbish_is_as_good_as_none(machine: Machine) -> None:
+    """It was cut off: its writer was killed before it changed anything."""
+    change = machine.account("a").change
+    for rubbish in (b"", b'{"note": 1', b'{"note": 1}', b"[]", b"\xff"):
+        change.write_bytes(rubbish)
+        machine.reserve("a", 10).release()
+        assert (machine.pool["nr"], change.exists()) == (BEFORE, False)
 
 
 STEPS = ("announce", "half of the pool", "the pool", "note written", "note in place", "announcement gone")
@@ -198,7 +218,7 @@ def die_at(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
         case "the pool":
             after(hugepages, "_set_persistent")
         case "note written":
-            after(Path, "write_text")
+            monkeypatch.setattr(Path, "replace", die)
         case "note in place":
             after(Account, "write")
         case "announcement gone":
