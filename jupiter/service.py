@@ -17,6 +17,7 @@ from jupiter.control import DEFAULT_SOCKET
 from jupiter.control.server import ControlServer
 from jupiter.errors import JupiterError
 from jupiter.host import hugepages, ingress, pci, tap
+from jupiter.host.interfaces import Interface
 from jupiter.host.mirror import Mirror
 
 if TYPE_CHECKING:
@@ -125,8 +126,8 @@ def reserve_memory(datapath: "Datapath", settings: Settings, undo: ExitStack) ->
     return True
 
 
-def open_devices(datapath: "Datapath", settings: Settings, undo: ExitStack) -> dict[str, int]:
-    """Ports and their kernel interfaces: name of the interface -> number of the port."""
+def open_devices(datapath: "Datapath", settings: Settings, undo: ExitStack) -> dict[int, Interface]:
+    """Ports and their kernel interfaces, by the index of the interface."""
     interfaces = {}
     for index, s in enumerate(settings.devices):
         try:
@@ -139,7 +140,7 @@ def open_devices(datapath: "Datapath", settings: Settings, undo: ExitStack) -> d
         assert s.device.address is not None
         tap.configure(kernel, s.device.address, s.device.gateway)
         datapath.attach(port.number, kernel.fd)
-        interfaces[s.device.name] = port.number
+        interfaces[kernel.index] = Interface(port.number, s.device.gateway)
         log.info("exception path of port %d: TAP %s, %s", port.number, s.device.name, s.device.address)
     return interfaces
 
@@ -154,7 +155,7 @@ def take_netdevs(settings: Settings, undo: ExitStack) -> None:
         log.info("the kernel ignores what arrives on %s", ", ".join(netdevs))
 
 
-async def serve(datapath: "Datapath", interfaces: dict[str, int], unixsock: Path, ready: Callable[[], None]) -> None:
+async def serve(datapath: "Datapath", interfaces: dict[int, Interface], unixsock: Path, ready: Callable[[], None]) -> None:
     """Follow the kernel and answer commands until told to stop."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     daemon.call_on_signals(lambda: loop.call_soon_threadsafe(stop.set))

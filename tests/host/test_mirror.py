@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface
 import pytest
 
 from jupiter.host import mirror as mirror_module
+from jupiter.host.interfaces import Interface
 from jupiter.host.mirror import Mirror
 from jupiter.host.netlink import Hop, Netlink
 
@@ -69,6 +70,11 @@ class Bench:
         for key, value in QUICK.items():
             for interface in ("jupiter0", "jupiter1"):
                 director.set(f"ipv4/neigh/{interface}/{key}", value)
+        with director, Netlink() as kernel:
+            self.interfaces = {
+                kernel.link("jupiter0").index: Interface(0, GATEWAY),
+                kernel.link("jupiter1").index: Interface(1),
+            }
 
     def neighbour(self, address: IPv4Address) -> str:
         return self.director.run(f"ip neigh show {address}")
@@ -82,8 +88,7 @@ class Bench:
 
         async def run() -> None:
             asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context))
-            interfaces = {"jupiter0": 0, "jupiter1": 1}
-            mirror = Mirror(interfaces, recorder.on_next_hop, recorder.on_address, receive_buffer)
+            mirror = Mirror(self.interfaces, recorder.on_next_hop, recorder.on_address, receive_buffer)
             await mirror.start()
             try:
                 await scenario(mirror, recorder)
@@ -133,7 +138,7 @@ def test_watched_before_start(bench: Bench) -> None:
     recorder = Recorder()
 
     async def run() -> None:
-        mirror = Mirror({"jupiter0": 0, "jupiter1": 1}, recorder.on_next_hop, recorder.on_address)
+        mirror = Mirror(bench.interfaces, recorder.on_next_hop, recorder.on_address)
         mirror.watch(SERVER)
         await mirror.start()
         await recorder.hears(SERVER, 0, LAN_MAC)
