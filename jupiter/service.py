@@ -155,7 +155,9 @@ def take_netdevs(settings: Settings, undo: ExitStack) -> None:
         log.info("the kernel ignores what arrives on %s", ", ".join(netdevs))
 
 
-async def serve(datapath: "Datapath", interfaces: dict[int, Interface], unixsock: Path, ready: Callable[[], None]) -> None:
+async def serve(
+    datapath: "Datapath", interfaces: dict[int, Interface], unixsock: Path, ready: Callable[[], None]
+) -> None:
     """Follow the kernel and answer commands until told to stop."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     daemon.call_on_signals(lambda: loop.call_soon_threadsafe(stop.set))

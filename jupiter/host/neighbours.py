@@ -165,7 +165,7 @@ class Neighbours:
             self._sought.add(hop, now)
             self._ask_soon([hop])
         elif state & NeighbourState.FAILED:
-            self._sought.hurry(hop)
+            self._sought.hurry(hop, now)
 
     def _ask_soon(self, hops: Iterable[Hop]) -> None:
         self._unasked.update(dict.fromkeys(hops))

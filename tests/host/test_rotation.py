@@ -36,15 +36,30 @@ def test_many_share_the_rate(step: float) -> None:
         assert len(attended) >= 100 * 11
 
 
-def test_hurried_comes_before_the_others() -> None:
-    """What became urgent is due at once and first; then it waits for its period like the others."""
+def test_hurried_does_not_wait_for_its_period() -> None:
+    """What became urgent is due at once; then it waits for its period like the others."""
     rotation: Rotation[int] = Rotation(period=5, rate=100)
     for key in range(10):
         rotation.add(key, now=0)
-    rotation.hurry(7)
+    rotation.hurry(7, now=1)
     assert list(rotation.due(1)) == [7]
     assert list(rotation.due(2)) == []
     assert list(rotation.due(5)) == [0, 1, 2, 3, 4, 5, 6, 8, 9]
+
+
+def test_those_in_a_hurry_do_not_pass_each_other() -> None:
+    """More urgent keys than the rate allows, urgent again as soon as they were attended to: all have their turn."""
+    rotation: Rotation[int] = Rotation(period=5, rate=20)
+    for key in range(100):
+        rotation.add(key, now=0)
+        rotation.hurry(key, now=0)
+    attended: Counter[int] = Counter()
+    for now in range(1, 31):
+        for key in rotation.due(now):
+            attended[key] += 1
+            rotation.hurry(key, now)
+    assert attended.keys() == set(range(100))
+    assert max(attended.values()) - min(attended.values()) <= 1
 
 
 def test_added_twice_and_taken_away() -> None:
@@ -53,6 +68,7 @@ def test_added_twice_and_taken_away() -> None:
     rotation.add(1, now=0)
     rotation.add(2, now=0)
     rotation.add(1, now=0.9)
+    rotation.hurry(2, now=0)
     rotation.discard(2)
     rotation.discard(3)
     assert (1 in rotation, 2 in rotation, len(rotation)) == (True, False, 1)
