@@ -95,6 +95,7 @@ class Interfaces:
             first = state.since == 0.0
             if first:
                 state.working, state.since = bool(state.up and state.addresses), time.monotonic() - GRACE_SECONDS
+                state.gateway_lost = not state.working
             self._judge(index)
 
     def link_changed(self, message: Message) -> None:
@@ -125,10 +126,15 @@ class Interfaces:
             interface.port: next(iter(self._ipv4(kernel, index)), None) for index, interface in self._configured.items()
         }
 
+    def lacks_gateway(self, index: int) -> bool:
+        """True if restore_gateway() has something to do."""
+        state = self._states[index]
+        return self._configured[index].gateway is not None and state.gateway_lost and state.working
+
     def restore_gateway(self, kernel: Netlink, index: int) -> None:
         """Put the configured default route back if it went with the interface and nobody has made another."""
         gateway, state = self._configured[index].gateway, self._states[index]
-        if gateway is None or not state.gateway_lost or not state.working:
+        if gateway is None or not self.lacks_gateway(index):
             return
         try:
             if not kernel.has_default_route(index, [socket.AF_INET]):

@@ -13,8 +13,9 @@ import logging
 import socket
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from itertools import islice
 from typing import NamedTuple
 
 from pyroute2.netlink import rtnl
@@ -44,11 +45,13 @@ GROUPS = (
 )
 SLICE = 32  # requests to the kernel in one turn of the loop, 0.1 ms each: a control command waits 4 ms at most
 DATAGRAMS = 64  # announcements read in one turn, 0.03 to 0.1 ms each
-TELLS = 512  # addresses in one turn whose next hop may be news, 5 us each
+SPREAD = 512  # addresses in one turn that a change may concern, 4 us each
+TELLS = 512  # addresses in one turn whose next hop may be news, 4 us each
 RESYNC_SECONDS = 0.2  # after a loss; a storm of routes costs one dump in that time, not all of the loop's
 SETTLE_SECONDS = 0.1  # after an interface began to work: its routes come just after that
 TICK_SECONDS = 0.25
 REPORT_SECONDS = 5.0
+EVERYTHING = IPv4Network("0.0.0.0/0")
 
 _log = logging.getLogger(__name__)
 
@@ -98,8 +101,9 @@ class Mirror:
         self._told: dict[IPv4Address, tuple[int, bytes | None]] = {}
         self._told_address: dict[int, IPv4Interface | None] = {i.port: None for i in interfaces.values()}
 
-        self._everything_is_stale = False
-        self._changed: OrderedDict[IPv4Network, Why] = OrderedDict()  # whose addresses are stale
+        self._addresses_changed = False
+        self._changed: OrderedDict[IPv4Network, Why] = OrderedDict()  # networks whose addresses are stale
+        self._spreading: tuple[Iterator[IPv4Address], Why] | None = None  # the rest of one of them
         self._stale: OrderedDict[IPv4Address, Why] = OrderedDict()  # to look up
         self._untold: set[IPv4Address] = set()
         self._working: asyncio.Handle | None = None
@@ -205,9 +209,7 @@ class Mirror:
         elif kind in (rtnl.RTM_NEWLINK, rtnl.RTM_DELLINK):
             self._link_changed(message)
         elif kind in (rtnl.RTM_NEWADDR, rtnl.RTM_DELADDR):
-            if message["index"] in self._interfaces:
-                self._interfaces.address_changed(message)
-            self._look_up_everything()
+            self._address_changed(message)
         elif kind in (rtnl.RTM_NEWRULE, rtnl.RTM_DELRULE, RTM_NEWNEXTHOP, RTM_DELNEXTHOP):
             self._look_up_everything()
 
@@ -218,8 +220,7 @@ class Mirror:
             why = Why.PERHAPS  # it goes with the interface
         else:
             why = Why.NEW_ROUTE if exists else Why.ROUTE_WITHDRAWN
-        self._changed[network] = max(why, self._changed.get(network, why))
-        self._work_soon()
+        self._look_up_soon(network, why)
 
     def _link_changed(self, message: Message) -> None:
         """Routes vanish with an interface that goes down, and the kernel does not announce those one by one."""
@@ -234,6 +235,14 @@ class Mirror:
         elif self._others.get(link.index) != (link.up, link.carrier):
             self._others[link.index] = link.up, link.carrier
             self._look_up_everything()
+
+    def _address_changed(self, message: Message) -> None:
+        index = message["index"]
+        if index in self._interfaces:
+            self._interfaces.address_changed(message)
+            if self._interfaces.lacks_gateway(index):
+                self._later(f"recovered {index}", SETTLE_SECONDS, lambda: self._recovered(index))
+        self._look_up_everything()
 
     def _interface_changed(self, index: int) -> None:
         self._look_up_everything()
@@ -272,11 +281,16 @@ class Mirror:
     # What is asked and told, a slice each turn of the loop
 
     def _look_up_everything(self) -> None:
-        self._everything_is_stale = True
+        self._addresses_changed = True
+        self._look_up_soon(EVERYTHING, Why.PERHAPS)
+
+    def _look_up_soon(self, network: IPv4Network, why: Why) -> None:
+        self._changed[network] = max(why, self._changed.get(network, why))
         self._work_soon()
 
     def _work_soon(self) -> None:
-        waiting = self._everything_is_stale or self._changed or self._stale or self._untold or self._neighbours.waiting
+        spreading = self._addresses_changed or self._changed or self._spreading
+        waiting = spreading or self._stale or self._untold or self._neighbours.waiting
         if self._working is None and self._events is not None and waiting:
             self._working = self._loop.call_soon(self._work)
 
@@ -295,17 +309,20 @@ class Mirror:
 
     def _spread(self) -> None:
         """What changed, to the addresses that it may concern."""
-        if self._everything_is_stale:
-            self._everything_is_stale = False
+        if self._addresses_changed:
+            self._addresses_changed = False
             self._tell_addresses()
-            for address in self._watched.addresses():
-                self._stale.setdefault(address, Why.PERHAPS)
-        reached = 0
-        while self._changed and reached < TELLS:
+        if self._spreading is None and self._changed:
             network, why = self._changed.popitem(last=False)
-            for address in self._watched.within(network):
-                self._stale[address] = max(why, self._stale.get(address, why))
-                reached += 1
+            self._spreading = self._watched.within(network), why
+        if self._spreading is not None:
+            addresses, why = self._spreading
+            portion = list(islice(addresses, SPREAD))
+            for address in portion:
+                if address in self._watched and self._stale.get(address, Why.PERHAPS) <= why:
+                    self._stale[address] = why
+            if len(portion) < SPREAD:
+                self._spreading = None
 
     def _look_up(self, address: IPv4Address, why: Why) -> None:
         before, hop = self._watched.hop(address), self._kernel.next_hop(address)

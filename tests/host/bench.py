@@ -1,6 +1,8 @@
 """A director on a wire with the hosts of a network, and what the mirror of its kernel tells."""
 
 import asyncio
+import gc
+import time
 from collections.abc import Awaitable, Callable
 from ipaddress import IPv4Address, IPv4Interface
 
@@ -9,7 +11,7 @@ from jupiter.host.mirror import Mirror
 from jupiter.host.netlink import Netlink
 
 from .namespace import Namespace
-from .waiting import until_async
+from .waiting import SECONDS, until_async
 
 SERVER, SECOND, GATEWAY = (IPv4Address(f"1.1.1.{host}") for host in (3, 4, 254))
 LAN1 = IPv4Address("1.1.2.254")
@@ -44,6 +46,30 @@ class Recorder:
 
     async def hears(self, address: IPv4Address, port: int, mac: bytes | None) -> None:
         assert await until_async(lambda: self.hops.get(address) == (port, mac)), self.calls
+
+
+class Turns:
+    """What the turns of a loop cost, in seconds of CPU time: others use these processors too."""
+
+    def __init__(self) -> None:
+        self.costs: list[float] = []
+
+    def __enter__(self) -> "Turns":
+        gc.collect()
+        gc.freeze()  # the tests' libraries are no burden of the mirror's
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        gc.unfreeze()
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not condition():
+            assert time.monotonic() < deadline
+            for _ in range(10):
+                began = time.thread_time()
+                await asyncio.sleep(0)
+                self.costs.append(time.thread_time() - began)
 
 
 class Bench:

@@ -7,7 +7,7 @@ import pytest
 
 from jupiter.host.mirror import Mirror
 
-from .bench import FAR, GATEWAY, LAN1, LAN2_MAC, LAN_MAC, NEW_MAC, NOBODY, SERVER, Bench, Recorder
+from .bench import FAR, GATEWAY, LAN1, LAN2_MAC, LAN_MAC, NEW_MAC, NOBODY, SECOND, SERVER, Bench, Recorder, Turns
 from .waiting import until_async
 
 
@@ -164,5 +164,154 @@ def test_a_failing_listener_does_not_blind_the_mirror(
         bench.network.run(f"ip link set dev lan0 address {NEW_MAC.hex(':')}")
         for address in others:
             await heard.hears(address, 0, NEW_MAC)
+
+    bench.mirror(scenario)
+
+
+def test_each_turn_is_short(bench: Bench) -> None:
+    """10,000 addresses behind one gateway: appearing, a changed MAC, a flapping route, a flapping interface; no turn of
+    the loop works for longer than 50 ms, and in the end every address is right."""
+    many = [IPv4Address("172.16.0.0") + number for number in range(10_000)]
+    up, down = f"ip route add 172.16.0.0/16 via {LAN1}", "ip route del 172.16.0.0/16"
+    bench.director.run(up)
+
+    async def scenario(mirror: Mirror, heard: Recorder) -> None:
+        async def all_hear(mac: bytes | None) -> None:
+            await turns.until(
+                lambda: len(heard.hops) == len(many)
+                and all(heard.hops[address] == (1, mac) for address in (many[0], many[5_000], many[-1]))
+            )
+            for address in many:
+                await heard.hears(address, 1, mac)
+
+        with Turns() as turns:
+            for address in many:
+                mirror.watch(address)
+            await all_hear(LAN2_MAC)
+            bench.network.set("ipv4/conf/lan1/arp_notify", 1)
+            bench.network.run(f"ip link set dev lan1 address {NEW_MAC.hex(':')}")
+            await all_hear(NEW_MAC)
+            for _ in range(5):
+                bench.director.run(down)
+                await all_hear(None)
+                bench.director.run(up, down, up, down, up)
+                await all_hear(NEW_MAC)
+                bench.director.run("ip link set dev jupiter1 down", "ip link set dev jupiter1 up", up)
+                await all_hear(NEW_MAC)
+        assert max(turns.costs) < 0.05
+
+    bench.mirror(scenario)
+
+
+def test_storm_of_announcements(bench: Bench) -> None:
+    """Thousands of routes and addresses of others: turns stay short, and what matters is heard among them."""
+    many = [IPv4Address("172.16.0.0") + number for number in range(10_000)]
+    bench.director.run(f"ip route add 172.16.0.0/16 via {GATEWAY}")
+    others = [f"10.{number >> 8}.{number & 255}" for number in range(2000)]
+
+    async def scenario(mirror: Mirror, heard: Recorder) -> None:
+        for address in many:
+            mirror.watch(address)
+        assert await until_async(lambda: len(heard.hops) == len(many))
+        bench.director.batch(f"route add {net}.0/24 via {SECOND}\naddr add {net}.1/32 dev lo\n" for net in others)
+        bench.director.run(f"ip route replace 172.16.0.0/16 via {LAN1}")
+        with Turns() as turns:
+            await turns.until(lambda: heard.hops[many[-1]] == (1, LAN2_MAC))
+        for address in many:
+            await heard.hears(address, 1, LAN2_MAC)
+        assert max(turns.costs) < 0.05
+
+    bench.mirror(scenario)
+
+
+def test_nexthop_objects(bench: Bench) -> None:
+    """A nexthop object that is replaced is followed, also where the kernel does not announce the routes that use it."""
+    bench.director.set("ipv4/nexthop_compat_mode", 0)
+    bench.director.run(f"ip nexthop add id 7 via {GATEWAY} dev jupiter0", "ip route add 172.16.0.0/16 nhid 7")
+
+    async def scenario(mirror: Mirror, heard: Recorder) -> None:
+        mirror.watch(FAR)
+        await heard.hears(FAR, 0, LAN_MAC)
+        bench.director.run(f"ip nexthop replace id 7 via {LAN1} dev jupiter1")
+        await heard.hears(FAR, 1, LAN2_MAC)
+        bench.director.run("ip nexthop del id 7")
+        await heard.hears(FAR, 1, None)
+
+    bench.mirror(scenario)
+
+
+def test_multipath(bench: Bench) -> None:
+    """Of a multipath route each address has one path; it keeps it while that exists, and takes another when it goes."""
+    both = f"nexthop via {GATEWAY} dev jupiter0 nexthop via {LAN1} dev jupiter1"
+    bench.director.run(f"ip route add 172.16.0.0/16 {both}")
+    several = [FAR + number for number in range(64)]
+
+    async def scenario(mirror: Mirror, heard: Recorder) -> None:
+        for address in several:
+            mirror.watch(address)
+        for address in several:
+            assert await until_async(lambda address=address: heard.hops.get(address) in ((0, LAN_MAC), (1, LAN2_MAC)))
+        assert {port for port, _ in heard.hops.values()} == {0, 1}
+        chosen = dict(heard.hops)
+        bench.director.run("ip route add 9.9.9.0/24 dev jupiter0", f"ip route replace 172.16.0.0/16 {both}")
+        mirror.watch(SERVER)
+        await heard.hears(SERVER, 0, LAN_MAC)
+        assert {address: heard.hops[address] for address in several} == chosen
+        bench.director.run(f"ip route replace 172.16.0.0/16 nexthop via {LAN1} dev jupiter1")
+        for address in several:
+            await heard.hears(address, 1, LAN2_MAC)
+
+    bench.mirror(scenario)
+
+
+@pytest.mark.parametrize("kind", ["unreachable", "prohibit", "blackhole", "throw"])
+def test_holes(bench: Bench, kind: str) -> None:
+    """A route that leads nowhere is no next hop; when it goes the former one is back."""
+    bench.director.run(f"ip route add 172.16.0.0/16 via {GATEWAY}")
+
+    async def scenario(mirror: Mirror, heard: Recorder) -> None:
+        mirror.watch(FAR)
+        await heard.hears(FAR, 0, LAN_MAC)
+        bench.director.run(f"ip route add {kind} {FAR}")
+        await heard.hears(FAR, 0, None)
+        bench.director.run(f"ip route del {kind} {FAR}")
+        await heard.hears(FAR, 0, LAN_MAC)
+
+    bench.mirror(scenario)
+
+
+def test_a_server_moves_behind_a_gateway_and_back(bench: Bench) -> None:
+    """A host route takes a server of our own network behind a gateway; replaced by another gateway, then deleted."""
+    bench.network.run("ip addr add 1.1.2.99/24 dev lan1")
+
+    async def scenario(mirror: Mirror, heard: Recorder) -> None:
+        mirror.watch(SERVER)
+        await heard.hears(SERVER, 0, LAN_MAC)
+        bench.director.run(f"ip route add {SERVER} via {LAN1}")
+        await heard.hears(SERVER, 1, LAN2_MAC)
+        bench.director.run(f"ip route replace {SERVER} via {SECOND}")
+        await heard.hears(SERVER, 0, LAN_MAC)
+        bench.director.run(f"ip route replace {SERVER} via 1.1.2.99")
+        await heard.hears(SERVER, 1, LAN2_MAC)
+        bench.director.run(f"ip route del {SERVER}")
+        await heard.hears(SERVER, 0, LAN_MAC)
+
+    bench.mirror(scenario)
+
+
+def test_gateway_on_another_interface(bench: Bench) -> None:
+    """A gateway that the host reaches without us is no next hop, though a watched address lies behind it."""
+    bench.director.connect("eth0", bench.network, "mgmt0")
+    bench.director.run("ip addr add 10.9.9.2/24 dev eth0", f"ip route add 172.16.0.0/16 via {GATEWAY}")
+    bench.network.run("ip addr add 10.9.9.1/24 dev mgmt0")
+
+    async def scenario(mirror: Mirror, heard: Recorder) -> None:
+        mirror.watch(FAR)
+        await heard.hears(FAR, 0, LAN_MAC)
+        bench.director.run("ip route replace 172.16.0.0/16 via 10.9.9.1")
+        await heard.hears(FAR, 0, None)
+        bench.director.run(f"ip route add {FAR} via {LAN1}", "ip link set dev eth0 down")
+        await heard.hears(FAR, 1, LAN2_MAC)
+        assert {n.interface for n in mirror.neighbours()} <= {"jupiter0", "jupiter1"}
 
     bench.mirror(scenario)
