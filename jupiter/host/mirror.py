@@ -359,6 +359,8 @@ class Mirror:
             news = (told[0] if told else self._interfaces.first_port(), None)
         else:
             news = (self._interfaces.port(hop.interface), self._neighbours.mac(hop))
+            if told and told[1] and not news[1] and self._neighbours.sought(hop):
+                return  # the former next hop serves until this one is found
         if news != told:
             self._told[address] = news
             self._call(self._on_next_hop, address, *news)

@@ -3,7 +3,8 @@
 The kernel resolves, by ARP requests of its own. By itself it holds a MAC to be right for 15 to 45 s, then for 8 s more
 before it asks everybody, and one that did not answer it forgets. So it is asked to look sooner, at a bounded rate.
 
-What it forgets is not yet news: a MAC holds until the kernel has found another or has asked everybody in vain.
+What it forgets is not yet news: a MAC holds until the kernel has found another or has asked everybody in vain. Nor is a
+neighbour news that it has yet to find: whoever waits for one may go on with what he had.
 """
 
 import errno
@@ -22,9 +23,11 @@ PROBE_SECONDS, PROBES = 2.0, 100.0  # period, and how many a second at most
 # it is to begin again; and after a period where it announced nothing, as when it had no room.
 SEEK_SECONDS, SEEKS = 5.0, 100.0
 
+SETTLED = NeighbourState.VALID | NeighbourState.FAILED
+
 
 class Neighbours:
-    """Entries by next hop. on_change(hop): the MAC of one in use is another now. work(): something is waiting."""
+    """Entries by next hop. on_change(hop): mac() or sought() of one in use changed. work(): something is waiting."""
 
     def __init__(self, interfaces: Interfaces, on_change: Callable[[Hop], None], work: Callable[[], None]) -> None:
         self._interfaces = interfaces
@@ -44,6 +47,11 @@ class Neighbours:
         entry = self._entries.get(hop)
         return entry.mac if entry else None
 
+    def sought(self, hop: Hop) -> bool:
+        """True while the kernel has not said yet whether anybody is there."""
+        entry = self._entries.get(hop)
+        return entry is None or not entry.state & SETTLED
+
     def listed(self) -> list[tuple[Hop, Entry]]:
         """All that have or seek a MAC, in use or not, by address."""
         nothing = (NeighbourState.NONE, NeighbourState.NOARP)
@@ -54,6 +62,8 @@ class Neighbours:
         """Keep it resolved from now on."""
         if hop not in self._used:
             self._used.add(hop)
+            if self.mac(hop) is None:
+                self._entries.pop(hop, None)  # what was asked for in vain before
             self._attend(hop)
             self._ask_soon([hop])
 
@@ -127,6 +137,7 @@ class Neighbours:
 
     def _take(self, hop: Hop, entry: Entry | None) -> None:
         before, used = self._entries.get(hop), hop in self._used
+        former = self.mac(hop), self.sought(hop)
         if used and before is not None:
             entry = self._held(hop, before, entry)
         if entry is None:
@@ -135,7 +146,7 @@ class Neighbours:
             self._entries[hop] = entry
         if used:
             self._attend(hop)
-            if self.mac(hop) != (before.mac if before else None):
+            if former != (self.mac(hop), self.sought(hop)):
                 self._on_change(hop)
 
     def _held(self, hop: Hop, before: Entry, entry: Entry | None) -> Entry | None:
@@ -183,3 +194,5 @@ class Neighbours:
         except OSError as refusal:
             if refusal.errno not in (errno.ENOENT, errno.EINVAL):  # of a probe: its announcement is on its way
                 self._refused[hop] = refusal
+                if entry is None:
+                    self._take(hop, Entry(None, NeighbourState.FAILED, time.monotonic()))

@@ -299,6 +299,28 @@ def test_a_server_moves_behind_a_gateway_and_back(bench: Bench) -> None:
     bench.mirror(scenario)
 
 
+def test_the_former_gateway_serves_until_the_new_one_is_found(bench: Bench) -> None:
+    """A route that is replaced leads to the new gateway once that has a MAC; one that nobody has is told in the end."""
+    bench.director.run(f"ip route add 172.16.0.0/16 via {GATEWAY}")
+
+    async def scenario(mirror: Mirror, heard: Recorder) -> None:
+        mirror.watch(FAR)
+        await heard.hears(FAR, 0, LAN_MAC)
+        heard.calls.clear()
+        bench.director.run(f"ip route replace 172.16.0.0/16 via {LAN1}")
+        await heard.hears(FAR, 1, LAN2_MAC)
+        bench.director.run(f"ip route replace 172.16.0.0/16 via {SECOND}")
+        await heard.hears(FAR, 0, LAN_MAC)
+        for _ in range(2):  # the second time the kernel remembers that it asked in vain
+            bench.director.run(f"ip route replace 172.16.0.0/16 via {NOBODY}")
+            await heard.hears(FAR, 0, None)
+            bench.director.run(f"ip route replace 172.16.0.0/16 via {GATEWAY}")
+            await heard.hears(FAR, 0, LAN_MAC)
+        assert [mac for _, _, mac in heard.calls] == [LAN2_MAC, LAN_MAC, None, LAN_MAC, None, LAN_MAC]
+
+    bench.mirror(scenario)
+
+
 def test_gateway_on_another_interface(bench: Bench) -> None:
     """A gateway that the host reaches without us is no next hop, though a watched address lies behind it."""
     bench.director.connect("eth0", bench.network, "mgmt0")

@@ -1,15 +1,17 @@
-"""Queries by UDP without a pause, on one connection that lasts and on a new one for each: what gets lost, and for how long.
+"""Queries by UDP without a pause, on one connection that lasts and on a new one for each: what gets lost, how long.
 
 usage: prober.py VIP PORT STOP     until the file STOP exists; servers: udp_peer.py serve
 Prints "ready" when the first answers have come on both, and at the end JSON, for each of "old" and "new" connections:
 {"sent": N, "lost": N, "gap": seconds without an answer at most}
 """
 
+import contextlib
 import json
 import select
 import socket
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 PERIOD = 0.005
@@ -25,7 +27,7 @@ class Queries:
 
     def report(self) -> dict[str, float]:
         answered = [at for number, at in self.sent.items() if number in self.answered]
-        gap = max((b - a for a, b in zip(answered, answered[1:], strict=False)), default=PATIENCE)
+        gap = max((b - a for a, b in pairwise(answered)), default=PATIENCE)
         return {"sent": len(self.sent), "lost": len(self.sent) - len(answered), "gap": round(gap, 3)}
 
 
@@ -45,10 +47,8 @@ class Prober:
     def ask(self, queries: Queries, by: socket.socket) -> None:
         self.number += 1
         queries.sent[self.number] = time.monotonic()
-        try:
+        with contextlib.suppress(OSError):  # what became of an earlier one (ICMP); this one counts as lost
             by.send(f"1 {self.number}".encode())
-        except OSError:  # what became of an earlier one (ICMP); this one counts as lost
-            pass
 
     def hear(self, seconds: float) -> None:
         for ready in select.select([self.lasting, *self.fresh], [], [], seconds)[0]:

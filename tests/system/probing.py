@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.system.services import VIP, VirtualService
+from tools.lab import Host, Laboratory
 
 HERE = Path(__file__).parent
 PORT = 7000
@@ -29,15 +30,16 @@ class Fate:
         return max(self.old["gap"], self.new["gap"])
 
 
-def serve_udp(service: VirtualService, *numbers: int) -> None:
-    """Start udp_peer on these servers of the laboratory (all unless given)."""
-    servers = service.lab.servers
-    for number in numbers or range(len(servers)):
-        process = servers[number].start(
-            sys.executable, str(HERE / "udp_peer.py"), "serve", str(servers[number].address), str(PORT)
-        )
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
+def serve_udp(lab: Laboratory) -> None:
+    """Start udp_peer on all servers of the laboratory."""
+    for server in lab.servers:
+        serve_udp_at(server, str(server.address))
+
+
+def serve_udp_at(host: Host, address: str) -> None:
+    process = host.start(sys.executable, str(HERE / "udp_peer.py"), "serve", address, str(PORT))
+    assert process.stdout
+    assert process.stdout.readline() == "ready\n"
 
 
 @contextmanager

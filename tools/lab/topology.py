@@ -121,8 +121,8 @@ TWO_ARM = Topology(
     server_addresses=("2.2.2.3", "2.2.2.4"),
 )
 
-# server2 is behind a router, the director's default gateway. Whoever sends to VIPs and local addresses takes them to be on
-# the link, where the data plane answers ARP for them: so nothing depends on the director's own address.
+# server2 is behind a router, the director's default gateway. Whoever sends to VIPs and local addresses takes them to be
+# on the link, where the data plane answers ARP for them: so nothing depends on the director's own address.
 ROUTED = Topology(
     cables=(
         Cable("client", "eth0", "lan", "1.1.1.1/24"),
