@@ -251,7 +251,11 @@ def test_reopen(director: Director) -> None:
     director.sweep()
     late = conversation.client("A", ack=7)
     old, new, *rest = director.send(
-        late, conversation.client("S", C + 90000), conversation.client("A", ack=8), drops={"connection_reset": 1}, errors=1
+        late,
+        conversation.client("S", C + 90000),
+        conversation.client("A", ack=8),
+        drops={"connection_reset": 1},
+        errors=1,
     ).to_network
     assert (old[TCP].flags, old[TCP].seq) == ("R", 7)
     assert (new[TCP].flags, new[IP].dst) == ("S", OTHER_SERVER)
@@ -351,7 +355,9 @@ def test_without_a_packet_buffer(director: Director) -> None:
     assert engine.drops()["no_mbuf"] == dropped + BUFFERS + 10 - held + 2
     assert engine.run_once([], now=director.seconds()) == [(1, filler)] * held
     assert director.states() == ["RESET"]
-    assert told(director.send(conversation.server("A", ack=9), drops={"connection_reset": 1}, errors=1)) == {"server": 9}
+    assert told(director.send(conversation.server("A", ack=9), drops={"connection_reset": 1}, errors=1)) == {
+        "server": 9
+    }
 
 
 def test_hundreds(director: Director) -> None:
