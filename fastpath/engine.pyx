@@ -269,10 +269,10 @@ def start():
     started()
     need(not running, "The workers are running already.")
     S.stopping = 0
-    running = True
     for i in range(N_WORKERS):
         if rte_eal_remote_launch(worker_main, W[i], W[i].lcore) != 0:
             raise EngineError(f"Worker lcore {W[i].lcore} is busy.")
+    running = True
 
 
 def stop():
@@ -288,8 +288,9 @@ def stop():
             wait_lcore(lcore)
     running = False
     for i in range(N_WORKERS):
-        empty_parking(W[i])
-        deliver(i)
+        if W[i] != NULL:
+            empty_parking(W[i])
+            deliver(i)
     while kernel_looping:
         time.sleep(0.001)
 
@@ -744,7 +745,7 @@ def worker_counters():
 
 
 def progress():
-    return [] if S == NULL else [W[i].turns for i in range(N_WORKERS)]
+    return [W[i].turns for i in range(N_WORKERS) if W[i] != NULL]
 
 
 cdef struct port_usage:
@@ -922,7 +923,8 @@ cdef describe(Question q, connection *c):
         (address_bytes(&c.flow[INBOUND].daddr), be16_of(c.flow[INBOUND].dport)),
         (address_bytes(&c.flow[OUTBOUND].daddr), be16_of(c.flow[OUTBOUND].dport)),
         (address_bytes(&c.flow[OUTBOUND].saddr), be16_of(c.flow[OUTBOUND].sport)),
-        c.flags, state_names[c.state].decode(), <uint32_t>(q.verb.now - c.last_seen) / 1000.0, timeout_of(S, c) // 1000, c.server)
+        c.flags, state_names[c.state].decode(), <uint32_t>(q.verb.now - c.last_seen) / 1000.0, timeout_of(S, c) // 1000,
+        c.server)
 
 
 # ---- one turn by hand ----------------------------------------------------------------------------------------------

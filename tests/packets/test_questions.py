@@ -190,8 +190,10 @@ def test_one_after_the_other(running: Director) -> None:
         pass
     assert all(question.done() for question in questions)
     assert [question.result() for question in questions] == [([], None)] * 300
-    row = engine.find(0, cursor=70, limit=1)
-    assert row.result() == row.result() == ([engine.find(0, limit=100).result()[0][70]], 71)
+    one = engine.find(0, cursor=70, limit=1)
+    assert one.result() == one.result()
+    ((row,), following) = one.result()
+    assert (row.client, following) == (engine.find(0, limit=100).result()[0][70].client, 71)
 
 
 def test_waiting_for_one_that_is_not_the_first(running: Director) -> None:
