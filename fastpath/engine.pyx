@@ -848,6 +848,7 @@ cdef deliver(uint32_t worker):
             first.posted = True
             store_pointer(&S.verbs[worker], &first.verb)
         while not running and not load_acquire(&first.verb.done):
+            first.verb.now = w.now - 1  # its clock stands, and no turn is to wait for the next millisecond
             answer_verb(w)
             flush(w)
             free_dead(w)
@@ -888,7 +889,10 @@ def find(worker, protocol=0, matches=(), max_idle=None, cursor=0, limit=1024, en
 
 
 def sweep(worker):
-    return ask(worker_at(worker), Question(), VERB_SWEEP)
+    cdef Question q = Question()
+    cdef layout_worker *w = worker_at(worker)
+    q.verb.limit = RESETS_MS
+    return ask(w, q, VERB_SWEEP)
 
 
 def send(worker, port, frames):
