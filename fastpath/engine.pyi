@@ -307,8 +307,8 @@ def find(
 def sweep(worker: int) -> Question[int]:
     """Reset the connections of servers that publish() marked for it. TCP: both ends get a RST at once, and what they
     still send within Timeouts.tcp_closed is answered by one and dropped as connection_reset, but for a SYN of the
-    client, which opens a new connection. UDP and half-open without an answer: forgotten. At most 128 a millisecond, lest
-    a transmit queue overflow. The answer: how many it were."""
+    client, which opens a new connection. UDP and half-open without an answer: forgotten. At most 128 a millisecond,
+    lest a transmit queue overflow. The answer: how many it were."""
 
 def send(worker: int, port: int, frames: Sequence[bytes]) -> Question[int]:
     """Transmit whole Ethernet frames on this port, in order. The answer: for how many there was a packet buffer."""

@@ -537,7 +537,7 @@ def publish(services, removed=(), reset=()):
     after = {id: s for id, s in services_now.items() if id not in removed}
     after.update((s.id, s) for s in services)
     gone = servers_of(services_now, [s.id for s in services] + list(removed)) - servers_of(after, [s.id for s in services])
-    need(gone.issuperset(reset), f"reset: server ids {sorted(set(reset) - gone)} do not leave with this change.")
+    need(gone.issuperset(reset), f"reset: server ids {set(reset) - gone} do not leave with this change.")
     blocks = <service **>calloc(n + 1, sizeof(void *))
     need(blocks != NULL, f"No memory to publish {n} services.")
     try:
