@@ -102,6 +102,20 @@ def test_an_error_that_nobody_thought_of_is_one_line(tmp_path: Path, options: li
     assert until(lambda: ("Traceback" if traceback else line) in (tmp_path / "log").read_text())
 
 
+def test_a_wrong_file_is_an_error_in_the_journal(tmp_path: Path) -> None:
+    """Each line of it with its priority."""
+    with (tmp_path / "journal").open("w") as journal:
+        stream = os.fstat(journal.fileno())
+        done = subprocess.run(
+            [*SERVICE, "--conf=/nonexistent/jupiter.cfg"],
+            stderr=journal,
+            cwd=ROOT,
+            env=os.environ | {"JOURNAL_STREAM": f"{stream.st_dev}:{stream.st_ino}"},
+        )
+    said = "<2>/nonexistent/jupiter.cfg: cannot read it: No such file or directory\n"
+    assert (done.returncode, (tmp_path / "journal").read_text()) == (2, said)
+
+
 def test_a_thread_that_dies_takes_the_process_along() -> None:
     """One line that names it, and a code; else the service would go on without its packets or its watchdog."""
     done = python(
