@@ -153,6 +153,7 @@ def test_sighup_reloads_and_one_that_came_early_is_not_lost() -> None:
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_signal_while_it_starts_ends_it_with_its_number(name: str, code: int) -> None:
+    """128 and the signal's number, as a shell says it, and one line."""
     done = python(SIGNALS.format(first=f"os.kill(os.getpid(), signal.{name})"))
     assert (done.returncode, done.stdout, done.stderr) == (code, "", f"Interrupted by {name}.\n")
 
@@ -216,6 +217,17 @@ def test_a_pid_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         PidFile(tmp_path / "no/jupiter.pid"),
     ):
         pass
+
+
+def test_a_process_that_is_unfit_goes_on_as_another(tmp_path: Path) -> None:
+    """The background has another pid then, and the foreground hears of it all the same."""
+    done = python(
+        "import os; from pathlib import Path; from jupiter import daemon;"
+        f"report = daemon.detach(Path({str(tmp_path)!r}, 'log'));"
+        "first = os.getpid(); daemon.move_on_while(lambda: os.getpid() == first);"
+        "report(f'another: {os.getpid() != first}', 0)"
+    )
+    assert (done.returncode, done.stderr) == (0, "another: True\n")
 
 
 @pytest.mark.parametrize(
