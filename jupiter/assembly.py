@@ -14,7 +14,7 @@ from jupiter import log as logs
 from jupiter.config import Settings
 from jupiter.control.server import ControlServer
 from jupiter.errors import JupiterError
-from jupiter.host import hugepages, ingress, pci, tap
+from jupiter.host import fanout, hugepages, ingress, pci, tap
 from jupiter.host.interfaces import Interface
 from jupiter.host.mirror import Mirror
 from jupiter.instance import PAGES_LOCK, Instance
@@ -42,6 +42,8 @@ def run(settings: Settings, place: Instance, watchdog: float, ready: Callable[[]
         undo.enter_context(daemon.PidFile(place.pidfile))
         log.info("jupiter-service starts", extra=fields(version=VERSION, instance=place.name, config=place.config))
         datapath = load_datapath(settings)
+        for netdev in netdevs(settings, "af_packet"):
+            fanout.refuse_taken(netdev)
         start_engine(datapath, settings, place, undo)
         interfaces = open_devices(datapath, settings, undo)
         take_netdevs(settings, undo)
@@ -172,12 +174,17 @@ def open_devices(datapath: "Datapath", settings: Settings, undo: ExitStack) -> d
 
 def take_netdevs(settings: Settings, undo: ExitStack) -> None:
     """From the kernel, where a port is one of its netdevs."""
-    vdevs = [vdev for device in settings.devices for vdev in device.source.vdevs]
-    if netdevs := list(filter(None, map(ingress.netdevs_of, vdevs))):
-        drop = ingress.KernelIngressDrop(netdevs)
+    if names := netdevs(settings):
+        drop = ingress.KernelIngressDrop(names)
         drop.install()
         undo.callback(drop.remove)
-        log.info("kernel kept off", extra=fields(netdevs=",".join(netdevs)))
+        log.info("kernel kept off", extra=fields(netdevs=",".join(names)))
+
+
+def netdevs(settings: Settings, driver: str = "") -> list[str]:
+    """Those that are ports, of a driver with this in its name."""
+    vdevs = [vdev for device in settings.devices for vdev in device.source.vdevs if driver in vdev]
+    return list(filter(None, map(ingress.netdevs_of, vdevs)))
 
 
 async def serve(

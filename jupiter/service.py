@@ -10,7 +10,8 @@ import click
 
 from jupiter import VERSION, config, daemon, exits
 from jupiter import log as logs
-from jupiter.assembly import run
+from jupiter.assembly import netdevs, run
+from jupiter.host import fanout
 from jupiter.instance import instance
 from jupiter.watchdog import LIMIT
 
@@ -26,7 +27,14 @@ def _of_instance(option: str, field: str, help: str) -> Callable[[Callable[..., 
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100})
-@click.option("--instance", "name", metavar="NAME", default="", help="Which of several services of this machine.")
+@click.option(
+    "--instance",
+    "name",
+    metavar="NAME",
+    default="",
+    show_default=False,
+    help="Which of several services of this machine.",
+)
 @_of_instance("--conf", "config", "Configuration file.")
 @click.option("--check", is_flag=True, help="Say what is wrong with the configuration file, and exit.")
 @click.option("--daemon", "background", is_flag=True, help="Go to the background when the service answers.")
@@ -73,11 +81,16 @@ def command(
     """
     given: dict[str, Any] = {field: path for field, path in paths.items() if path is not None}
     place = replace(instance(name), **given)
+    if logs.to_journal():  # the operator's own terminal gets what is wrong as it is
+        logs.setup(log_level, log_format, debug)
     settings = config.load(place.config)
     if check:
         click.echo(f"{place.config} is valid.")
         return
-    report: daemon.Report = daemon.detach(place.log) if background else lambda problem, code: None
+    report: daemon.Report = lambda problem, code: None  # noqa: E731
+    if background:
+        report = daemon.detach(place.log)
+        daemon.move_on_while(lambda: any(map(fanout.is_taken, netdevs(settings, "af_packet"))))
     logs.setup(log_level, log_format, debug)
     faulthandler.enable()
     daemon.end_with_any_thread()
