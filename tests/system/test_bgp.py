@@ -106,3 +106,16 @@ def test_a_killed_speaker(network: Network) -> None:
     wait_until(network.has_converged, "routes to be learned again", 20)
     service = VirtualService(network.lab, next(PORTS)).add("rr")
     assert answers(service, 4) == {"server1", "server2"}
+
+
+def test_jupiter_restarts(network: Network) -> None:
+    """jupiter-service ends and begins while BIRD runs on: sessions over the new jupiter0 come by themselves."""
+    director = network.lab.director
+    director.ctl("stop")
+    wait_until(lambda: not director.path("/run/jupiter.sock").exists(), "jupiter-service to end")
+    wait_until(lambda: not learned(director), "its routes to go with jupiter0")
+    director.run("jupiter-service", "--daemon")
+    service = VirtualService(network.lab, next(PORTS)).add("rr")
+    wait_until(network.has_converged, "routes to be learned again", 20)
+    wait_until(lambda: reaches(service), "the service to be reached")
+    assert answers(service, 4) == {"server1", "server2"}
