@@ -17,7 +17,7 @@ from pyroute2.netlink import rtnl
 
 from jupiter.host.netlink import Message, Netlink, address_of, link_of
 
-GRACE_SECONDS = 10.0  # for routing daemons to put back what Linux forgot: BIRD opens a session within 5 s by default
+GRACE_SECONDS = 30.0  # for routing daemons to put back what Linux forgot: BIRD begins 5 s later and tries for a while
 
 _log = logging.getLogger(__name__)
 

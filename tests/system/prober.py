@@ -39,16 +39,15 @@ class Prober:
         self.fresh: dict[socket.socket, float] = {}
         self.number = 0
 
-    def open(self) -> socket.socket:
-        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        opened.connect(self.target)
-        return opened
+    @staticmethod
+    def open() -> socket.socket:
+        return socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
 
     def ask(self, queries: Queries, by: socket.socket) -> None:
         self.number += 1
         queries.sent[self.number] = time.monotonic()
-        with contextlib.suppress(OSError):  # what became of an earlier one (ICMP); this one counts as lost
-            by.send(f"1 {self.number}".encode())
+        with contextlib.suppress(OSError):  # no route: counts as lost
+            by.sendto(f"1 {self.number}".encode(), self.target)
 
     def hear(self, seconds: float) -> None:
         for ready in select.select([self.lasting, *self.fresh], [], [], seconds)[0]:

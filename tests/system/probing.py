@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.system.services import VIP, VirtualService
-from tools.lab import Host, Laboratory
+from tools.lab import Host, Laboratory, wait_until
 
 HERE = Path(__file__).parent
 PORT = 7000
@@ -60,3 +60,14 @@ def probing(service: VirtualService) -> Iterator[Fate]:
     assert prober.returncode == 0, errors
     report = json.loads(output)
     fate.old, fate.new = report["old"], report["new"]
+
+
+def flow(service: VirtualService) -> None:
+    """Return when a hundred queries or so have been answered."""
+    before = service.sent_to_clients()
+    wait_until(lambda: service.sent_to_clients() - before > 6000, "answers to queries")
+
+
+def without_next_hop(lab: Laboratory) -> int:
+    """Packets that were dropped because no next hop was known for them."""
+    return sum(count for reason, count in lab.director.ask("drop/stats").items() if reason.startswith("next_hop"))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.probing import PORT, Fate, probing, serve_udp, serve_udp_at
+from tests.system.probing import PORT, Fate, flow, probing, serve_udp, serve_udp_at, without_next_hop
 from tests.system.services import VIP, Download, VirtualService, answers
 from tools.lab import ROUTED, Host, Laboratory, wait_until
 
@@ -54,17 +54,6 @@ def nothing_lost(service: VirtualService) -> Iterator[None]:
         flow(service)
     assert without_next_hop(service.lab) == before
     assert fate.lost <= fate.old["sent"] / 50, fate
-
-
-def without_next_hop(lab: Laboratory) -> int:
-    """Packets that were dropped because no next hop was known for them."""
-    return sum(count for reason, count in lab.director.ask("drop/stats").items() if reason.startswith("next_hop"))
-
-
-def flow(service: VirtualService) -> None:
-    """Return when a hundred queries or so have been answered."""
-    before = service.sent_to_clients()
-    wait_until(lambda: service.sent_to_clients() - before > 6000, "answers to queries")
 
 
 def type_lines(host: Host, *lines: str) -> None:
