@@ -62,9 +62,9 @@ class Lines:
         self._data = bytearray()
         self._searched = 0
 
-    def __bool__(self) -> bool:
-        """Whether a line has begun."""
-        return bool(self._data)
+    def __len__(self) -> int:
+        """Bytes that wait for the end of their line."""
+        return len(self._data)
 
     def feed(self, data: bytes) -> None:
         self._data += data

@@ -31,8 +31,8 @@ SLOW_SECONDS = 10.0
 GRACE_SECONDS = 30.0
 """For so long the end of the server waits for requests that are being carried out."""
 LARGE = 1 << 16
-"""Bytes of a request that wait for their turn."""
-LONG_SECONDS = 0.001
+"""Bytes of a request from which on its client waits for its turn."""
+LONG_SECONDS = 0.00025
 """A client whose last request took longer waits for its turn."""
 
 _READ = 1 << 16
@@ -209,12 +209,16 @@ class ControlServer:
     async def _answer(self, client: _Client, line: bytes) -> bytes:
         """Carried out to its end, also for a client that has gone meanwhile: nothing looks at its connection."""
         if client.takes_long or len(line) > LARGE:
-            async with self._turnstile:  # one in a turn of the loop: a quick one waits for one long one at most
-                await asyncio.sleep(0)
+            await self._wait_for_turn()
         began = self._loop.time()
         answer = await dispatch.answer(self._executor, client.session, line)
         client.takes_long = self._loop.time() - began > LONG_SECONDS
         return answer
+
+    async def _wait_for_turn(self) -> None:
+        """One client goes on in each turn of the loop: those who ask for little wait for one that asks for much."""
+        async with self._turnstile:
+            await asyncio.sleep(0)
 
     async def _receive(self, client: _Client) -> bytes | None:
         """The next line; None: there is none to come."""
@@ -222,6 +226,8 @@ class ControlServer:
         client.enter(_Stage.RECEIVING, self._slow_seconds if begun else self._idle_seconds)
         try:
             while (line := client.lines.take()) is None:
+                if len(client.lines) >= LARGE:
+                    await self._wait_for_turn()
                 data = await self._loop.sock_recv(client.connection, _READ)
                 if not data:
                     return client.lines.take_rest() or None  # without its end: what was meant is known all the same

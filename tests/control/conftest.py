@@ -51,6 +51,7 @@ class Service:
         self.stopped = threading.Event()
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever)
+        self._closed = False
         self.server = ControlServer(self.path, executor or FakeDirector(self.datapath, self.stopped.set), **options)
 
     def start(self) -> "Service":
@@ -59,7 +60,9 @@ class Service:
         return self
 
     def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.server.close(), self.loop).result(10)
+        if not self._closed:
+            self._closed = True
+            asyncio.run_coroutine_threadsafe(self.server.close(), self.loop).result(10)
 
     def stop(self) -> None:
         self.close()
