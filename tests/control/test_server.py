@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -440,6 +440,17 @@ def small(directory: Path) -> Iterator[ScriptedService]:
     running.stop()
 
 
+def fork(act: Callable[[], object]) -> int:
+    """Another process, whose exit code says whether it went well. Its pid."""
+    if child := os.fork():
+        return child
+    try:
+        act()
+        os._exit(0)
+    finally:
+        os._exit(1)
+
+
 def ask(raw: socket.socket) -> None:
     raw.sendall(encode_request(1, "version", {}))
     assert json.loads(raw.recv(1000))["result"] == {"version": VERSION}
@@ -460,12 +471,15 @@ def test_a_new_client_displaces_the_one_that_was_silent_for_longest(small: Scrip
 def test_a_process_with_many_connections_displaces_its_own(small: ScriptedService) -> None:
     """Not that of another process, which may have been silent for longer."""
     ours, theirs = socket.socketpair()
-    if not (child := os.fork()):
+
+    def asks_twice() -> None:
         with Client(small.path) as other:
             other.call("version")
             theirs.sendall(b"1")
             theirs.recv(1)
-            os._exit(other.call("version") != {"version": VERSION})
+            other.call("version")
+
+    child = fork(asks_twice)
     with contextlib.ExitStack() as stack:
         ours.recv(1)
         for _ in range(20):
@@ -529,3 +543,14 @@ def test_without_descriptors_it_goes_on_later(service: ScriptedService, monkeypa
         with connect(service.path) as late:
             assert [code(a) for a in answers(idle)] == ["displaced"]
             ask(late)
+
+
+def test_where_all_wait_another_process_gets_in(small: ScriptedService) -> None:
+    """An operator asks for `version` while automation has used up the connections."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(connect(small.path)).sendall(encode_request(1, "wait", {}))
+        wait_until(lambda: small.script.started == 4)
+        child = fork(lambda: Client(small.path).call("version"))
+        assert os.waitpid(child, 0)[1] == 0
+        small.open_gate()
