@@ -1,6 +1,6 @@
 # jupiter: `make help` lists what there is. What needs root says so itself; `sudo make ...` from a user's checkout is fine.
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo lab lab-down test vm-test lint bench clean
+.PHONY: help setup build man demo lab lab-down test vm-test lint bench clean
 
 PYTHON      := .venv/bin/python
 ENGINE      := .venv/engine.stamp
@@ -21,6 +21,9 @@ $(ENGINE): $(SOURCES) .venv/stamp
 	@echo "== Building fastpath"
 	@tools/as-owner .venv/bin/pip install -q --use-pep517 --no-build-isolation --no-deps -e .
 	@tools/as-owner touch $@
+
+man: setup ## the man pages, from the table of commands and the comments of etc/jupiter.cfg, into build/man
+	@tools/as-owner $(PYTHON) -m tools.man build/man
 
 # What tests/fastpath and the benchmark compile beside the data plane.
 $(DEVELOPMENT): $(ENGINE) tests/fastpath/probe.pyx tools/bench/drive.pyx

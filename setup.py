@@ -39,6 +39,7 @@ def extension(name: str, source: str) -> Extension:
             *dpdk("--cflags"),
             f"-march={march}",
             "-O2",
+            "--param=large-function-insns=20000",  # a turn is one function, however much stands in its stages
             "-g",
             "-fno-strict-aliasing",
             "-Wno-unused-function",
@@ -48,22 +49,27 @@ def extension(name: str, source: str) -> Extension:
     )
 
 
-extensions = [extension("fastpath.engine", "fastpath/engine.pyx")]
-if os.environ.get("JUPITER_DEVELOPMENT"):  # not part of the product
-    extensions += [
+def compiled(*extensions: Extension, force: bool = False) -> list[Extension]:
+    return cythonize([*extensions], compiler_directives=DIRECTIVES, include_path=["."], force=force)
+
+
+modules = compiled(extension("fastpath.engine", "fastpath/engine.pyx"))
+if os.environ.get("JUPITER_DEVELOPMENT"):  # not part of the product; make knows when, cythonize misses cimported modules
+    modules += compiled(
         extension("tests.fastpath.probe", "tests/fastpath/probe.pyx"),  # the inline functions, callable from Python
         extension("tools.bench.drive", "tools/bench/drive.pyx"),  # takes turns and times them
-    ]
+        force=True,
+    )
 
 setup(
     name="jupiter",
     version="0.1.0",
     description="FullNAT TCP/UDP load balancer on DPDK",
     python_requires=">=3.11",
-    packages=["jupiter", "jupiter.control", "jupiter.host", "fastpath"],
+    packages=["jupiter", "jupiter.control", "jupiter.host", "jupiter.top", "fastpath"],
     package_data={"fastpath": ["*.pyi", "py.typed"]},
-    install_requires=["click", "configobj", "pyelftools", "pyroute2"],
+    install_requires=["click", "configobj", "pyelftools", "pyroute2", "rich"],
     scripts=["tools/jupiter-devbind", "tools/jupiter-pmdinfo"],
     entry_points={"console_scripts": ["jupiter-service = jupiter.service:main", "jupiter-ctl = jupiter.cli:main"]},
-    ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, include_path=["."]),
+    ext_modules=modules,
 )

@@ -1,65 +1,139 @@
-"""jupiter-ctl: one click command for each entry of the table of commands."""
+"""jupiter-ctl: one click command for each entry of the table of commands, and those that only look."""
 
 import json
+import math
+import os
 import sys
-from collections.abc import Iterable, Iterator
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem, shell_complete
 
-from jupiter import VERSION, commands, render
-from jupiter.commands import Answer, Command
-from jupiter.control import DEFAULT_SOCKET
+from jupiter import VERSION, commands, completion, endings, files, manual, options, render
+from jupiter.commands import Command
 from jupiter.control.client import Client
 from jupiter.errors import JupiterError
 
-_SOCKET = click.Option(["--unixsock"], metavar="PATH", help=f"Socket of the service (default {DEFAULT_SOCKET}).")
-_JSON = click.Option(["--json", "as_json"], is_flag=True, help="Print JSON, for programs.")
+NAME = "jupiter-ctl"
+_COMPLETE = "_JUPITER_CTL_COMPLETE"
+"""Environment variable by which the shells' scripts ask for completions."""
+
+
+class _Manual(click.Command):
+    """A command whose --help ends with sections of the manual."""
+
+    def __init__(self, name: str, sections: Iterable[manual.Section] = (), **settings: Any) -> None:
+        super().__init__(name, **settings)
+        self.sections = (*sections, manual.EXIT_CODES)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section in self.sections:
+            with formatter.section(section.title):
+                if section.terms:
+                    formatter.write_dl(section.terms)
+                for line in section.lines:
+                    formatter.write(f"{'':{formatter.current_indent}}{line}\n")
+
+
+class TableCommand(_Manual):
+    """Words are bound by the table itself: shell and wire say the same about a wrong one."""
+
+    def __init__(self, command: Command) -> None:
+        words = click.Argument(
+            ["words"], nargs=-1, metavar=command.arguments, shell_complete=completion.words_of(command)
+        )
+        super().__init__(
+            command.name,
+            manual.sections(command),
+            callback=click.pass_context(lambda ctx, words, **_: _run(ctx, command, words)),
+            params=[words, options.JSON, *options.WHERE],
+            help=manual.text(command),
+            short_help=command.help,
+            # -1 is a wrong weight, not an unknown option
+            context_settings={"ignore_unknown_options": True},
+        )
 
 
 class CommandLine(click.Group):
-    """Resolves a word through the table of commands, aliases included."""
+    """Resolves a word through the table of commands, aliases included; `top` and `completion` are jupiter-ctl's own."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(commands.COMMANDS)
+        return [*commands.COMMANDS, *OWN]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        return _click_command(commands.find(cmd_name))
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in OWN:
+            return OWN[cmd_name]
+        try:
+            return TableCommand(commands.find(cmd_name))
+        except JupiterError:
+            if ctx.resilient_parsing:  # for completion: behind an unknown word stands nothing that we know
+                return click.Command(cmd_name, add_help_option=False)
+            raise
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        helps = {c.name: c.help for c in commands.COMMANDS.values()} | {n: c.short_help or "" for n, c in OWN.items()}
+        return [CompletionItem(name, help=text) for name, text in helps.items() if name.startswith(incomplete)]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, group in commands.GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(c.name, c.help) for c in group])
+        with formatter.section(OWN_TITLE):
+            formatter.write_dl([(name, c.short_help or "") for name, c in OWN.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_paragraph()
+        formatter.write_text(" ".join(manual.ERRORS.split()))
+        for title, terms in (("Environment", options.ENVIRONMENT.items()), ("Exit codes", manual.EXIT_CODES.terms)):
+            with formatter.section(title):
+                formatter.write_dl(list(terms))
 
 
-def _click_command(command: Command) -> click.Command:
-    """Words are bound by the table itself: shell and wire say the same about a wrong one."""
-    words = click.Argument(["words"], nargs=-1, metavar=" ".join(p.usage for p in command.parameters))
-
-    def run(words: tuple[str, ...], as_json: bool = False, unixsock: str | None = None) -> None:
-        group = click.get_current_context().find_root().params
-        _run(command, words, as_json or group["as_json"], unixsock or group["unixsock"] or DEFAULT_SOCKET)
-
-    options = [_SOCKET] if command.answer is Answer.NOTHING else [_SOCKET, _JSON]
-    return click.Command(
-        command.name,
-        callback=run,
-        params=[words, *options],
-        help=command.help,
-        # -1 is a wrong weight, not an unknown option
-        context_settings={"ignore_unknown_options": True},
-    )
-
-
-def _run(command: Command, words: tuple[str, ...], as_json: bool, unixsock: str) -> None:
+def _run(ctx: click.Context, command: Command, words: Sequence[str]) -> None:
+    as_json = options.given(ctx, "as_json")
+    words, target = _split_target(command, words)
     params = command.bind(words)
     command.validate(params)
-    with Client(unixsock) as service:
-        if command.answer.paged:
-            rows = service.rows(command.name, **params)
-            lines = _json_array(rows) if as_json else render.text(command, rows)
-        else:
-            answer = service.call(command.name, **params)
-            if answer is None:
-                return
-            lines = iter([json.dumps(answer, indent=2)]) if as_json else render.text(command, answer)
-        for line in lines:
-            click.echo(line)
+    drafts = _read_files(command, params)
+    with Client(options.socket_path(ctx)) as service:
+        for draft in drafts:
+            service.draft(draft)
+        lines = _answer(service, command, params, as_json)
+        _print(lines) if target == "-" else files.write(target, lines)
+
+
+def _split_target(command: Command, words: Sequence[str]) -> tuple[Sequence[str], str]:
+    """What the parameters are given as, and where the answer goes: `-` is standard output."""
+    own = sum(p.kind.words for p in command.parameters)
+    if not command.to_file or len(words) != own + 1:
+        return words, "-"
+    return words[:own], words[own]
+
+
+def _read_files(command: Command, params: dict[str, str]) -> list[str]:
+    """Texts of the parameters that are files; the names become those that errors call them by."""
+    texts = []
+    for name in [p.name for p in command.parameters if p.kind.is_file and p.name in params]:
+        params[name], text = files.read(params[name])
+        texts.append(text)
+    return texts
+
+
+def _answer(service: Client, command: Command, params: dict[str, str], as_json: bool) -> Iterator[str]:
+    """Lines."""
+    if command.answer.paged:
+        rows = service.rows(command.name, **params)
+        return _json_array(rows) if as_json else render.text(command, rows)
+    answer = service.call(command.name, **params)
+    if answer is None:  # nothing was asked: something was set
+        return iter(())
+    return iter([json.dumps(answer, indent=2)]) if as_json else render.text(command, answer)
 
 
 def _json_array(rows: Iterable[Any]) -> Iterator[str]:
@@ -73,24 +147,141 @@ def _json_array(rows: Iterable[Any]) -> Iterator[str]:
 
 @click.group(
     cls=CommandLine,
-    params=[_SOCKET, _JSON],
+    params=[options.JSON, *options.WHERE],
+    help=manual.ABOUT,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.version_option(VERSION, prog_name="jupiter-ctl")
+@click.version_option(VERSION, prog_name=NAME)
 @click.pass_context
-def cli(ctx: click.Context, unixsock: str | None, as_json: bool) -> None:
-    """Configure and watch jupiter-service."""
+def cli(ctx: click.Context, /, **_: Any) -> None:
     if ctx.invoked_subcommand is None:
-        usages = [{"usage": c.usage, "help": c.help} for c in commands.COMMANDS.values()]
-        for line in render.text(commands.COMMANDS["list-command"], usages):
-            click.echo(line)
+        _print(_usages())
+
+
+def _usages() -> Iterator[str]:
+    """All commands by group, without the service."""
+    own = [(own_usage(name, command), command.short_help or "") for name, command in OWN.items()]
+    groups = {title: [(c.usage, c.help) for c in group] for title, group in commands.GROUPS.items()}
+    for title, entries in (groups | {OWN_TITLE: own}).items():
+        yield from (f"{title}:", *chain.from_iterable((f"  {usage}", f"      {text}") for usage, text in entries), "")
+    yield "jupiter-ctl COMMAND --help says more, with examples; list-command prints this list as a table."
+
+
+def own_usage(name: str, command: click.Command) -> str:
+    with click.Context(command) as ctx:
+        return " ".join([name, *command.collect_usage_pieces(ctx)[1:]])
+
+
+def _print_completion(shell: str) -> None:
+    click.echo(completion.script(cli, shell, NAME, _COMPLETE), nl=False)
+
+
+OWN_TITLE = "In the shell"
+
+
+def _refuse_nan(_ctx: click.Context, _option: click.Parameter, value: float) -> float:
+    """It is in no range, but FloatRange does not see that."""
+    if math.isnan(value):
+        raise click.BadParameter("nan is no number of seconds.")
+    return value
+
+
+def _top(ctx: click.Context, /, interval: float, once: bool, **_: Any) -> None:
+    from jupiter.top import live  # rich takes its time, and nobody else needs it
+
+    live.run(options.socket_path(ctx), interval, once)
+
+
+OWN = {
+    "top": _Manual(
+        "top",
+        [manual.TOP_KEYS],
+        callback=click.pass_context(_top),
+        params=[
+            click.Option(
+                ["--interval"],
+                type=click.FloatRange(0.1, 3600),
+                callback=_refuse_nan,
+                default=2.0,
+                show_default=True,
+                metavar="SEC",
+                help="Seconds between two looks.",
+            ),
+            click.Option(
+                ["--once"], is_flag=True, help="Print one screen of what happens within SEC seconds, and end."
+            ),
+            *options.WHERE,
+        ],
+        help=manual.TOP,
+        short_help="Watch services, servers, workers, drops and devices, live.",
+    ),
+    "completion": _Manual(
+        "completion",
+        [completion.EXAMPLES],
+        callback=_print_completion,
+        params=[click.Argument(["shell"], type=click.Choice(completion.SHELLS))],
+        help=completion.HELP,
+        short_help="Print the script that completes commands in a shell.",
+    ),
+}
 
 
 def main() -> None:
-    """Exit code 0 and the answer on stdout, or non-zero and the error on stderr."""
+    """Ends the process; exit codes are those of jupiter.endings, and an error is text on stderr, never a traceback."""
+    instruction = os.environ.get(_COMPLETE)
+    sys.exit(_complete(instruction) if instruction else run(sys.argv[1:]))
+
+
+def run(words: Sequence[str]) -> int:
+    """Carry out a command line; the exit code."""
     try:
-        cli()
+        with cli.make_context(NAME, list(words)) as ctx:
+            cli.invoke(ctx)
+        return endings.DONE
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except JupiterError as error:
-        click.echo(error.text, err=True)
-        sys.exit(1)
+        _say(words, error.code, error.text)
+        return endings.code_of(error)
+    except click.ClickException as error:
+        _say(words, "invalid-argument", error.format_message())
+        return endings.USAGE
+    except KeyboardInterrupt:
+        return endings.INTERRUPTED
+    except BrokenPipeError:
+        _forget_output()
+        return endings.UNREAD
+    except Exception as error:
+        if "--debug" in words:
+            traceback.print_exc()
+        _say(words, "internal", f"Internal fault: {type(error).__name__}: {error}. --debug shows where.")
+        return endings.INTERNAL
+
+
+def _say(words: Sequence[str], code: str, text: str) -> None:
+    """An error; the words alone tell how, for it may be one of them that is wrong."""
+    click.echo(json.dumps({"error": {"code": code, "message": text}}) if "--json" in words else text, err=True)
+
+
+def _print(lines: Iterable[str]) -> None:
+    try:
+        sys.stdout.writelines(f"{line}\n" for line in lines)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _forget_output()
+        raise JupiterError("file-unwritable", f"Cannot write the answer: {error.strerror or error}.") from None
+
+
+def _forget_output() -> None:
+    """Or Python would try once more on its way out, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complete(instruction: str) -> int:
+    """Never an error: it would stand between the operator's words."""
+    with suppress(Exception):
+        shell_complete(cli, {}, NAME, _COMPLETE, instruction)
+    return endings.DONE

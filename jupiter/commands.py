@@ -15,7 +15,7 @@ from jupiter.model import DEFAULT_SCHEDULER, MAX_TIMEOUT, MAX_WEIGHT, SCHEDULERS
 
 
 class Kind(NamedTuple):
-    """A type of parameter. words: how many shell words it takes, ALL that are left. parse: raises ValueError on anything else.
+    """A type of parameter. words: how many shell words it takes, or ALL that are left. parse: raises ValueError.
 
     is_file: jupiter-ctl sends the file's text ahead (`draft`), and its name as the parameter.
     """
@@ -25,6 +25,11 @@ class Kind(NamedTuple):
     parse: Callable[[object], object]
     words: int = 1
     is_file: bool = False
+
+    def choices(self, word: int) -> list[str]:
+        """The fixed words of which the shell word of that number is one; none where anything may stand."""
+        metavar = self.metavar.split()[word]
+        return metavar.split("|") if "|" in metavar else []
 
 
 ALL: Final = 1 << 16
@@ -49,9 +54,12 @@ REQUIRED: Final = object()
 
 
 class Parameter(NamedTuple):
+    """is_new: names something that the command creates, so nothing that is there already can be meant."""
+
     name: str
     kind: Kind
     default: object = REQUIRED
+    is_new: bool = False
 
     @property
     def usage(self) -> str:
@@ -65,6 +73,11 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Command:
+    """help: a line. details: more, for the manual. examples: words behind `jupiter-ctl`, as they can be pasted.
+
+    to_file: jupiter-ctl takes a FILE behind the parameters, and writes the answer there.
+    """
+
     name: str
     help: str
     parameters: tuple[Parameter, ...] = ()
@@ -72,11 +85,19 @@ class Command:
     columns: tuple[Column, ...] = ()
     changes: bool = False
     aliases: tuple[str, ...] = ()
+    details: str = ""
+    examples: tuple[str, ...] = ()
+    to_file: bool = False
+
+    @property
+    def arguments(self) -> str:
+        """What stands behind the name in a shell."""
+        return " ".join([*(p.usage for p in self.parameters), *(["[FILE]"] if self.to_file else [])])
 
     @property
     def usage(self) -> str:
-        json = ["[--json]"] if self.answer is not Answer.NOTHING else []
-        return " ".join([self.name, *(p.usage for p in self.parameters), *json])
+        json = "[--json]" if self.answer is not Answer.NOTHING else ""
+        return " ".join(filter(None, [self.name, self.arguments, json]))
 
     def bind(self, words: Sequence[str]) -> dict[str, str]:
         """Shell words -> parameters by name, as they go over the wire."""
@@ -100,6 +121,10 @@ class Command:
         if unknown:
             raise self._refuse(f"Unknown parameter {shorten(min(unknown))}")
         return {p.name: self._value(p, params) for p in accepted}
+
+    def changes_with(self, arguments: Mapping[str, object]) -> bool:
+        """Whether it changes anything: of those that show or set, each shows when what it could set is left out."""
+        return self.changes and not any(p.default is None and arguments[p.name] is None for p in self.parameters)
 
     def _value(self, parameter: Parameter, params: Mapping[str, object]) -> object:
         value = params.get(parameter.name)
@@ -162,31 +187,47 @@ CONNECTION_COLUMNS = _columns(
 SERVER_COLUMNS = _columns("IP", "Port", "Type", "Status", "Weight", "State")
 TRAFFIC_COLUMNS = _columns("Active", "Total", "In_packets", "In_bytes", "Out_packets", "Out_bytes")
 
-_TABLE = (
+_SERVICES = (
     Command(
         "vs/add",
         "Add a virtual service.",
-        (THE_SERVICE, Parameter("scheduler", SCHEDULER, default=DEFAULT_SCHEDULER)),
+        (THE_SERVICE._replace(is_new=True), Parameter("scheduler", SCHEDULER, default=DEFAULT_SCHEDULER)),
         changes=True,
+        details="rr and wrr give each server exactly its share in each round. ipport and iponly hash the client's "
+        "address (and port): every director with the same servers makes the same choice, and taking one "
+        "of N servers away moves about 1/N of the clients.",
+        examples=("vs/add 10.0.1.1:8888 tcp wrr", "vs/add 10.0.1.1:53 udp"),
     ),
     Command(
         "vs/del",
         "Delete a virtual service. keep: its TCP connections finish; reset: both ends of each get a RST.",
         (THE_SERVICE, THE_POLICY),
         changes=True,
+        examples=("vs/del 10.0.1.1:8888 tcp", "vs/del 10.0.1.1:8888 tcp reset"),
     ),
     Command(
         "vs/list",
         "List the virtual services.",
         answer=Answer.TABLE,
         columns=_columns("IP", "Port", "Type", "Sched", "Max_conns", "synproxy", "toa", "est_timeout"),
+        details="est_timeout is in seconds, 0 stands for the protocol's default.",
+        examples=("vs/list", "vs/list --json"),
     ),
-    Command("vs/stats", "Show the counters of a virtual service.", (THE_SERVICE,), Answer.RECORD),
+    Command(
+        "vs/stats",
+        "Show the counters of a virtual service.",
+        (THE_SERVICE,),
+        Answer.RECORD,
+        details="c is the client, v the service, r the servers: [c2v] is what arrived from clients, [v2r] what of "
+        "it went on to servers, [r2v] and [v2c] the way back. Bytes are those of whole frames.",
+        examples=("vs/stats 10.0.1.1:8888 tcp", "vs/stats 10.0.1.1:8888 tcp --json"),
+    ),
     Command(
         "vs/traffic",
         "List the counters of all virtual services; frames and their bytes towards servers (in) and clients (out).",
         answer=Answer.TABLE,
         columns=(*_columns("IP", "Port", "Type", "Sched", "Servers"), *TRAFFIC_COLUMNS, Column("Drops", "drops")),
+        examples=("vs/traffic", "vs/traffic --json"),
     ),
     Command(
         "vs/scheduler",
@@ -195,6 +236,7 @@ _TABLE = (
         Answer.RECORD,
         changes=True,
         aliases=("vs/schedule",),
+        examples=("vs/scheduler 10.0.1.1:8888 tcp", "vs/scheduler 10.0.1.1:8888 tcp rr"),
     ),
     Command(
         "vs/est_timeout",
@@ -203,6 +245,8 @@ _TABLE = (
         Answer.RECORD,
         changes=True,
         aliases=("vs/conn-expire-time",),
+        details="It is that of established TCP connections, or of the service's UDP connections.",
+        examples=("vs/est_timeout 10.0.1.1:8888 tcp", "vs/est_timeout 10.0.1.1:8888 tcp 900"),
     ),
     Command(
         "vs/conn-report",
@@ -210,18 +254,24 @@ _TABLE = (
         (THE_SERVICE, Parameter("seconds", PERIOD)),
         Answer.LINES,
         _columns("ip", "count"),
+        examples=("vs/conn-report 10.0.1.1:8888 tcp 60",),
     ),
+)
+
+_SERVERS = (
     Command(
         "rs/add",
         "Add a real server to a virtual service (weight 1 unless given; 0 drains).",
-        (THE_SERVICE, THE_SERVER, Parameter("weight", WEIGHT, default=1)),
+        (THE_SERVICE, THE_SERVER._replace(is_new=True), Parameter("weight", WEIGHT, default=1)),
         changes=True,
+        examples=("rs/add 10.0.1.1:8888 tcp 1.1.1.3:80", "rs/add 10.0.1.1:8888 tcp 1.1.1.4:80 7"),
     ),
     Command(
         "rs/del",
         "Delete a real server. keep: its TCP connections finish; reset: both ends of each get a RST.",
         (THE_SERVICE, THE_SERVER, THE_POLICY),
         changes=True,
+        examples=("rs/del 10.0.1.1:8888 tcp 1.1.1.3:80", "rs/del 10.0.1.1:8888 tcp 1.1.1.3:80 reset"),
     ),
     Command(
         "rs/list",
@@ -229,6 +279,8 @@ _TABLE = (
         (THE_SERVICE,),
         Answer.TABLE,
         SERVER_COLUMNS,
+        details="A server gets new connections while its Status is up and its State is enabled; draining is weight 0.",
+        examples=("rs/list 10.0.1.1:8888 tcp", "rs/list 10.0.1.1:8888 tcp --json"),
     ),
     Command(
         "rs/weight",
@@ -236,6 +288,7 @@ _TABLE = (
         (THE_SERVICE, THE_SERVER, Parameter("weight", WEIGHT, default=None)),
         Answer.RECORD,
         changes=True,
+        examples=("rs/weight 10.0.1.1:8888 tcp 1.1.1.3:80", "rs/weight 10.0.1.1:8888 tcp 1.1.1.3:80 0"),
     ),
     Command(
         "rs/status",
@@ -243,28 +296,51 @@ _TABLE = (
         (THE_SERVICE, THE_SERVER, Parameter("status", STATUS, default=None)),
         Answer.RECORD,
         changes=True,
+        details="For health checks outside of the service; whoever takes a server out by hand uses rs/disable.",
+        examples=("rs/status 10.0.1.1:8888 tcp 1.1.1.3:80", "rs/status 10.0.1.1:8888 tcp 1.1.1.3:80 down"),
     ),
-    Command("rs/enable", "Let a real server take new connections again.", (THE_SERVICE, THE_SERVER), changes=True),
+    Command(
+        "rs/enable",
+        "Let a real server take new connections again.",
+        (THE_SERVICE, THE_SERVER),
+        changes=True,
+        examples=("rs/enable 10.0.1.1:8888 tcp 1.1.1.3:80",),
+    ),
     Command(
         "rs/disable",
         "Keep new connections from a real server, whatever its weight and health; the old ones finish.",
         (THE_SERVICE, THE_SERVER),
         changes=True,
+        examples=("rs/disable 10.0.1.1:8888 tcp 1.1.1.3:80",),
     ),
-    Command("rs/stats", "Show the counters of a real server.", (THE_SERVICE, THE_SERVER), Answer.RECORD),
+    Command(
+        "rs/stats",
+        "Show the counters of a real server.",
+        (THE_SERVICE, THE_SERVER),
+        Answer.RECORD,
+        examples=("rs/stats 10.0.1.1:8888 tcp 1.1.1.3:80",),
+    ),
     Command(
         "rs/traffic",
         "List the counters of all real servers of a virtual service.",
         (THE_SERVICE,),
         Answer.TABLE,
         (*SERVER_COLUMNS, *TRAFFIC_COLUMNS),
+        examples=("rs/traffic 10.0.1.1:8888 tcp",),
     ),
+)
+
+_CONFIGURATION = (
     Command(
         "apply",
         "Make the services what a file says, in one transaction; nothing changes if anything in it is wrong.",
         (THE_FILE, THE_POLICY),
         Answer.RECORD,
         changes=True,
+        details="FILE is what `jupiter-ctl save` writes; - is standard input. Services and servers that are not "
+        "in it are removed, by the policy; what is in it as it runs is not touched, and neither are its "
+        "connections.",
+        examples=("diff services.cfg", "apply services.cfg", "apply - reset"),
     ),
     Command(
         "diff",
@@ -272,25 +348,96 @@ _TABLE = (
         (THE_FILE,),
         Answer.TABLE,
         _columns("Change", "Service", "Server", "Key", "Now", "Then"),
+        details="FILE - is standard input. The exit code is 0 whether there are differences or not.",
+        examples=("diff services.cfg", "diff services.cfg --json"),
     ),
-    Command("check", "Judge a file of services, without changing anything.", (THE_FILE,), Answer.RECORD),
-    Command("save", "Print the services that run, in the form of the configuration.", answer=Answer.TEXT),
+    Command(
+        "check",
+        "Judge a file of services, without changing anything.",
+        (THE_FILE,),
+        Answer.RECORD,
+        details="Every error in it is named, with file, line, key, value and what was expected. FILE - is "
+        "standard input.",
+        examples=("check services.cfg", "check -"),
+    ),
+    Command(
+        "save",
+        "Print the services that run, in the form of the configuration.",
+        answer=Answer.TEXT,
+        to_file=True,
+        details="With FILE the text goes there instead, whole or not at all: an existing file is replaced once "
+        "the new one is on the disk, and its mode and owner stay.",
+        examples=("save", "save services.cfg"),
+    ),
     Command(
         "reload",
         "Apply the configuration files again, as SIGHUP does; what was set by hand is undone.",
         answer=Answer.RECORD,
         changes=True,
+        examples=("reload",),
     ),
-    Command("netdev/ipaddr", "Show the addresses of each device.", answer=Answer.RECORDS),
-    Command("netdev/stats", "Show the counters of each device.", answer=Answer.RECORDS),
-    Command("netdev/reset", "Count each device from zero again.", changes=True),
-    Command("netdev/hwinfo", "Show the hardware, queues and link of each device.", answer=Answer.RECORDS),
+)
+
+_CONNECTIONS = (
     Command(
-        "drops",
-        "List the dropped packets by reason, with those of the last second; each dropped packet has one reason.",
-        answer=Answer.TABLE,
-        columns=_columns("Reason", "Count", "Rate", "Description"),
-        aliases=("drop/stats",),
+        "tcp/conn/dump",
+        "List the TCP connections.",
+        answer=Answer.LINES,
+        columns=CONNECTION_COLUMNS,
+        details="Both ends as the client sees them (c, v) and as the server does (l, r); usetime is the seconds "
+        "since the last packet, timeout those of silence after which the connection is freed.",
+        examples=("tcp/conn/dump", "tcp/conn/dump --json"),
+    ),
+    Command(
+        "udp/conn/dump",
+        "List the UDP connections.",
+        answer=Answer.LINES,
+        columns=tuple(c for c in CONNECTION_COLUMNS if c.key != "state"),
+        examples=("udp/conn/dump", "udp/conn/dump --json"),
+    ),
+    Command(
+        "conn/find",
+        "List the connections that meet every condition; an address or port matches any end unless an end is named.",
+        (Parameter("conditions", CONDITIONS),),
+        Answer.LINES,
+        (Column("type", "type"), *CONNECTION_COLUMNS),
+        examples=(
+            "conn/find 1.1.1.1",
+            "conn/find tcp client=1.1.1.0/24 rs=1.1.1.3:80",
+            "conn/find udp vip=10.0.1.1 :53",
+        ),
+    ),
+    Command(
+        "tcp/conn/stats",
+        "Show each worker's room for connections, and its TCP ones.",
+        answer=Answer.RECORDS,
+        examples=("tcp/conn/stats",),
+    ),
+    Command(
+        "udp/conn/stats",
+        "Show each worker's room for connections, and its UDP ones.",
+        answer=Answer.RECORDS,
+        examples=("udp/conn/stats",),
+    ),
+    Command(
+        "laddr/stats",
+        "Show the local ports of each device and worker.",
+        answer=Answer.RECORDS,
+        examples=("laddr/stats",),
+    ),
+)
+
+_NETWORK = (
+    Command("netdev/ipaddr", "Show the addresses of each device.", answer=Answer.RECORDS, examples=("netdev/ipaddr",)),
+    Command(
+        "netdev/stats", "Show the counters of each device.", answer=Answer.RECORDS, examples=("netdev/stats --json",)
+    ),
+    Command("netdev/reset", "Count each device from zero again.", changes=True, examples=("netdev/reset",)),
+    Command(
+        "netdev/hwinfo",
+        "Show the hardware, queues and link of each device.",
+        answer=Answer.RECORDS,
+        examples=("netdev/hwinfo",),
     ),
     Command(
         "arp/list",
@@ -298,27 +445,32 @@ _TABLE = (
         answer=Answer.TABLE,
         columns=tuple(Column(name, name) for name in ("IPaddress", "HWaddress", "Iface", "AliveTime")),
         aliases=("arp",),
+        examples=("arp/list",),
     ),
-    Command("tcp/conn/dump", "List the TCP connections.", answer=Answer.LINES, columns=CONNECTION_COLUMNS),
+)
+
+_COUNTERS = (
     Command(
-        "udp/conn/dump",
-        "List the UDP connections.",
-        answer=Answer.LINES,
-        columns=tuple(c for c in CONNECTION_COLUMNS if c.key != "state"),
+        "drops",
+        "List the dropped packets by reason, with those of the last second; each dropped packet has one reason.",
+        answer=Answer.TABLE,
+        columns=_columns("Reason", "Count", "Rate", "Description"),
+        aliases=("drop/stats",),
+        examples=("drops", "drops --json"),
     ),
-    Command("tcp/conn/stats", "Show each worker's room for connections, and its TCP ones.", answer=Answer.RECORDS),
-    Command("udp/conn/stats", "Show each worker's room for connections, and its UDP ones.", answer=Answer.RECORDS),
     Command(
-        "conn/find",
-        "List the connections that meet every condition; an address or port matches any end unless an end is named.",
-        (Parameter("conditions", CONDITIONS),),
-        Answer.LINES,
-        (Column("type", "type"), *CONNECTION_COLUMNS),
+        "tcp/stats",
+        "Show the TCP packets dropped by reason, and the TCP connections.",
+        answer=Answer.RECORD,
+        examples=("tcp/stats",),
     ),
-    Command("laddr/stats", "Show the local ports of each device and worker.", answer=Answer.RECORDS),
-    Command("tcp/stats", "Show the TCP packets dropped by reason, and the TCP connections.", answer=Answer.RECORD),
-    Command("udp/stats", "Show the UDP packets dropped by reason, and the UDP connections.", answer=Answer.RECORD),
-    Command("icmp/stats", "Show the ICMP packets dropped by reason.", answer=Answer.RECORD),
+    Command(
+        "udp/stats",
+        "Show the UDP packets dropped by reason, and the UDP connections.",
+        answer=Answer.RECORD,
+        examples=("udp/stats",),
+    ),
+    Command("icmp/stats", "Show the ICMP packets dropped by reason.", answer=Answer.RECORD, examples=("icmp/stats",)),
     Command(
         "worker/stats",
         "Show what each worker does: busy share in percent, turns and packets of the last second, rings, room.",
@@ -338,20 +490,37 @@ _TABLE = (
             "parked",
         ),
         aliases=("lcore-event/stats",),
+        details="conns_left and lports_left are the connections and local ports that are free; to_kernel and "
+        "from_kernel the packets in the rings to and from the kernel interface; parked those that wait "
+        "for a next hop.",
+        examples=("worker/stats", "worker/stats --json"),
     ),
-    Command("memory", "Show the memory of DPDK's heaps, by NUMA node.", answer=Answer.RECORDS),
-    Command("version", "Show the version of the running service.", answer=Answer.RECORD),
+    Command("memory", "Show the memory of DPDK's heaps, by NUMA node.", answer=Answer.RECORDS, examples=("memory",)),
+)
+
+_THE_SERVICE_ITSELF = (
+    Command("version", "Show the version of the running service.", answer=Answer.RECORD, examples=("version",)),
     Command(
         "list-command",
         "List the commands.",
         answer=Answer.TABLE,
         columns=(Column("Command", "usage"), Column("Description", "help")),
+        examples=("list-command",),
     ),
-    Command("stop", "Stop the service.", changes=True, aliases=("exit", "quit")),
+    Command("stop", "Stop the service.", changes=True, aliases=("exit", "quit"), examples=("stop",)),
 )
 
-COMMANDS: Final[Mapping[str, Command]] = {command.name: command for command in _TABLE}
-_BY_ANY_NAME = {name: command for command in _TABLE for name in (command.name, *command.aliases)}
+GROUPS: Final[Mapping[str, tuple[Command, ...]]] = {
+    "Virtual services": _SERVICES,
+    "Real servers": _SERVERS,
+    "Configuration": _CONFIGURATION,
+    "Connections": _CONNECTIONS,
+    "Network": _NETWORK,
+    "Counters": _COUNTERS,
+    "The service": _THE_SERVICE_ITSELF,
+}
+COMMANDS: Final[Mapping[str, Command]] = {c.name: c for group in GROUPS.values() for c in group}
+_BY_ANY_NAME = {name: command for command in COMMANDS.values() for name in (command.name, *command.aliases)}
 
 
 def find(name: str) -> Command:

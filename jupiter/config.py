@@ -1,27 +1,25 @@
-"""jupiter.cfg -> Settings. Every wrong value is found before anything is reported; the configspec is below.
+"""jupiter.cfg and services.d/*.cfg beside it -> Settings. Every wrong value is found before anything is reported."""
 
-The file is INI as the ancestor had it: `#` comments anywhere, `;` comments on lines of their own, UTF-8.
-"""
-
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from configobj import ConfigObj, ConfigObjError, flatten_errors, get_extra_values
+from configobj import flatten_errors, get_extra_values
 from configobj.validate import Validator
 
-from jupiter import eal
-from jupiter.errors import JupiterError
-from jupiter.model import Device, LocalAddress, Model
+from jupiter import eal, services
+from jupiter.ini import ConfigError, IniFile, Problem, hint, load_text
+from jupiter.model import Device, LocalAddress, Model, ServiceKey, VirtualService
 from jupiter.values import CHECKS, MAX_LOCAL_ADDRESSES
 
 DEFAULT_PATH = Path("/etc/jupiter/jupiter.cfg")
+SERVICES_D = "services.d"
+"""Directory beside the configuration file; every *.cfg in it holds virtual services."""
 
 _SPEC = """
 [DPDK]
@@ -33,6 +31,10 @@ tcp-established = number(1, 604800, default=7440)
 tcp-transitory = number(1, 604800, default=240)
 tcp-closed = number(1, 604800, default=10)
 udp = number(1, 604800, default=300)
+[CONTROL]
+state = choice(keep, forget, default=keep)
+group = group(default=None)
+monitor = choice(yes, no, default=no)
 [__many__]
 name = interface_name
 ipv4 = address
@@ -49,6 +51,7 @@ vdev = vdevs(default='')
 mode = bond_mode(default=0)
 """
 _DEVICE_SECTION = re.compile(r"DEVICE\d+")
+_SECTIONS = ["DPDK", "CONNECTIONS", "CONTROL", "DEVICE0"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,16 @@ class ConnectionSettings:
     tcp_transitory: int
     tcp_closed: int
     udp: int
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSettings:
+    """keep_state: whether what was set by hand survives a restart. group: who beside root may use the socket.
+    monitor: whether there is a second socket, which everybody may use and which only reads."""
+
+    keep_state: bool
+    group: str | None
+    monitor: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +93,9 @@ class Settings:
     argv: tuple[str, ...]
     hugepages: int | Literal["auto", "none"]
     connections: ConnectionSettings
+    control: ControlSettings
     devices: tuple[DeviceSettings, ...]
+    services: Mapping[ServiceKey, VirtualService] = field(default_factory=dict)
 
     def model(self) -> Model:
         """The model at start: no service yet."""
@@ -90,61 +105,53 @@ class Settings:
         )
 
 
-class Problem(NamedTuple):
-    """One wrong value; an empty key means the section itself."""
-
-    section: str
-    key: str
-    value: str
-    expected: str
-
-    def __str__(self) -> str:
-        what = f"{self.key} = {self.value}: expected {self.expected}" if self.key else self.expected
-        return f"[{self.section}] {what}" if self.section else what
-
-
-class ConfigError(JupiterError):
-    """All that is wrong with a file; text has a line for each problem."""
-
-    def __init__(self, path: Path, problems: Sequence[object]) -> None:
-        super().__init__("invalid-config", "\n".join(f"{path}: {problem}" for problem in problems))
-
-
 def load(path: Path) -> Settings:
     """Raises ConfigError."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError(path, [f"cannot read it: {error.strerror}"]) from None
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise ConfigError(path, [f"line {line}: expected UTF-8"]) from None
-    return parse(text, path)
+    others = sorted((path.parent / SERVICES_D).glob("*.cfg"))
+    return parse(load_text(path), path, {other: load_text(other) for other in others})
 
 
-def parse(text: str, path: Path) -> Settings:
-    """Raises ConfigError; path only names the text."""
-    values = _read(text, path)
-    problems = [*_unknown_sections(values)]
+def parse(text: str, path: Path, others: Mapping[Path, str] = {}) -> Settings:
+    """others: further texts, which hold services alone. Raises ConfigError; paths only name the texts."""
+    file = IniFile(text, path, _SPEC)
+    sections = file.take_sections(services.SECTION)
+    problems: list[str] = []
+    settings = _settings(file, problems)
+    role_of = settings.model().role_of if settings else _nobody
+    found = services.read(file, sections, role_of, problems)
+    for other in others:
+        try:
+            ours = services.parse(others[other], other, role_of)
+        except ConfigError as error:
+            problems.append(error.text)
+            continue
+        problems += [f"{other}: [{key}] virt service {key} stands in another file, too" for key in found if key in ours]
+        found |= ours
+    if problems or settings is None:
+        raise ConfigError(problems)
+    return replace(settings, services=found)
+
+
+def _nobody(_: IPv4Address) -> str | None:
+    return None
+
+
+def _settings(file: IniFile, problems: list[str]) -> Settings | None:
+    """Everything but services; None, and more problems, where something is wrong."""
+    values = file.values
+    found = [*_unknown_sections(values)]
     wrong = [*_wrong_values(values, values.validate(Validator(CHECKS), preserve_errors=True))]
-    problems += [*wrong, *_unknown_keys(values)]
+    found += [*wrong, *_unknown_keys(values)]
     right = _right_values(values, wrong)
-    problems += chain.from_iterable(_check_device(section, right[section]) for section in right)
-    problems += _check_devices(right)
-    if problems:
-        raise ConfigError(path, problems)
+    found += chain.from_iterable(_check_device(section, right[section]) for section in right)
+    found += _check_devices(right)
+    problems += map(file.told, found)
+    if found:
+        return None
     connections = ConnectionSettings(**{k.replace("-", "_"): v for k, v in values["CONNECTIONS"].items()})
-    dpdk = values["DPDK"]
-    return Settings(dpdk["argv"], dpdk["hugepages"], connections, tuple(map(_device, right.values())))
-
-
-def _read(text: str, path: Path) -> Any:
-    lines = ["" if line.lstrip().startswith(";") else line for line in text.splitlines()]
-    options = {"list_values": False, "interpolation": False}
-    try:
-        return ConfigObj(lines, configspec=ConfigObj(_SPEC.splitlines(), _inspec=True, **options), **options)
-    except ConfigObjError as error:
-        raise ConfigError(path, getattr(error, "errors", None) or [error]) from None
+    dpdk, given = values["DPDK"], values["CONTROL"]
+    control = ControlSettings(given["state"] == "keep", given["group"], given["monitor"] == "yes")
+    return Settings(dpdk["argv"], dpdk["hugepages"], connections, control, tuple(map(_device, right.values())))
 
 
 def _is_device(section: str) -> bool:
@@ -153,10 +160,10 @@ def _is_device(section: str) -> bool:
 
 def _unknown_sections(values: Any) -> Iterator[Problem]:
     """Takes them out, so that no key in them is reported as well."""
-    known = ["DPDK", "CONNECTIONS", "DEVICE0"]
     for section in list(values.sections):
-        if section not in known and not _is_device(section):
-            expected = f"unknown section, expected DPDK, CONNECTIONS or DEVICE<n>{_hint(section.upper(), known)}"
+        if section not in _SECTIONS and not _is_device(section):
+            known = f"DPDK, CONNECTIONS, CONTROL, DEVICE<n> or VIP:VPORT tcp|udp{hint(section.upper(), _SECTIONS)}"
+            expected = f"unknown section, expected {known}"
             yield Problem(section, "", "", expected)
             del values[section]
 
@@ -165,12 +172,7 @@ def _unknown_keys(values: Any) -> Iterator[Problem]:
     for sections, key in get_extra_values(values):
         section = sections[0] if sections else ""
         known = [k for k in values.configspec.get(section, values.configspec["__many__"]) if section]
-        yield Problem(section, "", "", f"{key}: unknown key{_hint(key.lower(), known)}")
-
-
-def _hint(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, 1)
-    return f"; did you mean {close[0]}?" if close else ""
+        yield Problem(section, "", "", f"{key}: unknown key{hint(key.lower(), known)}")
 
 
 def _wrong_values(values: Any, outcome: Any) -> Iterator[Problem]:

@@ -1,11 +1,11 @@
 """What the data plane can be asked, and the values it answers with. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from ipaddress import IPv4Address
 from typing import NamedTuple, Protocol
 
-from jupiter.model import Model, ServerKey, ServiceKey
-from jupiter.model import Protocol as IpProtocol
+from jupiter.model import Change, Model, ServerKey, ServiceKey
+from jupiter.terms import Search
 
 
 class ServerTraffic(NamedTuple):
@@ -57,9 +57,75 @@ class DeviceTraffic(NamedTuple):
     mbufs_free: int
 
 
+class DeviceHardware(NamedTuple):
+    """speed: megabits a second, 0 where the driver does not know it."""
+
+    device: str
+    name: str
+    driver: str
+    mac: bytes
+    rx_queues: int
+    tx_queues: int
+    rx_size: int
+    tx_size: int
+    up: bool
+    speed: int
+
+
+class Drop(NamedTuple):
+    """rate: packets of the last second or so."""
+
+    reason: str
+    packets: int
+    rate: int
+    description: str
+
+
+class WorkerTraffic(NamedTuple):
+    """What a worker did in the last second or so, and what it holds. busy: percent of its time. per_turn: packets of a
+    turn that had some. least_ports: free local ports towards the server that has least (None: no server is in use)."""
+
+    lcore: int
+    busy: float
+    turns: int
+    packets: int
+    per_turn: float
+    connections: int
+    half_open: int
+    connections_free: int
+    least_ports: int | None
+    to_kernel: int
+    from_kernel: int
+    parked: int
+
+
+class LocalPorts(NamedTuple):
+    """A worker's connections through a device. ports: local ones towards each server; least_free as WorkerTraffic's."""
+
+    device: str
+    lcore: int
+    tcp: int
+    udp: int
+    ports: int
+    least_free: int
+
+
+class Heap(NamedTuple):
+    """DPDK's heap on one NUMA node; bytes."""
+
+    socket: int
+    heap_size: int
+    free_size: int
+    alloc_size: int
+    greatest_free_size: int
+    alloc_count: int
+    free_count: int
+
+
 class Connection(NamedTuple):
     """One connection; its four ends are (dotted address, port), idle and timeout seconds."""
 
+    protocol: int
     client: tuple[str, int]
     virtual: tuple[str, int]
     local: tuple[str, int]
@@ -95,19 +161,29 @@ class View(Protocol):
 
     def device_traffic(self) -> Sequence[DeviceTraffic]: ...
 
+    def device_hardware(self) -> Sequence[DeviceHardware]: ...
+
     def worker_lcores(self) -> Sequence[int]: ...
 
-    def drops(self) -> dict[str, int]:
-        """Drop reason -> packets since start."""
+    def worker_traffic(self) -> Sequence[WorkerTraffic]: ...
+
+    def local_ports(self) -> Sequence[LocalPorts]: ...
+
+    def heaps(self) -> Sequence[Heap]: ...
+
+    def drops(self) -> Sequence[Drop]:
+        """Every reason there is, since start."""
 
     def neighbours(self) -> Sequence[Neighbour]: ...
 
-    def connections(self, protocol: IpProtocol, cursor: str) -> tuple[Sequence[Connection], str | None]:
-        """One page, and where the next begins (None: that was the last). The first begins at ""."""
+    def connections(self, search: Search, cursor: str) -> Awaitable[tuple[Sequence[Connection], str | None]]:
+        """One page, which may be empty, and where the next begins (None: that was the last). The first begins at ""."""
+
+    def count_devices_from_zero(self) -> None: ...
 
 
 class Published(View, Protocol):
-    """A view whose model can be changed."""
+    """A view whose model can be changed, by one at a time."""
 
-    def publish(self, new: Model) -> None:
-        """Make `new` the model, or raise JupiterError and change nothing."""
+    async def publish(self, change: Change) -> None:
+        """Carry the change out, or raise JupiterError and change nothing."""

@@ -1,32 +1,33 @@
-"""The only importer of fastpath: brings the difference of two models down to the data plane, and its counters up.
+"""Brings changes of the model down to the data plane, and the counters of services up; it and gauges import fastpath.
 
-Owner: the main thread, all of it. Ids of the data plane are given out here: a service's for its life, a real server's
-until no connection counts for it any more. Nothing else of jupiter knows them.
+Owner: the main thread and its asyncio loop, all of it; a large change is planned in a thread meanwhile. Ids of the data
+plane are given out here: a service's for its life, a real server's until no connection counts for it any more. Nothing
+else of jupiter knows them.
 """
 
 from __future__ import annotations
 
-import re
+import asyncio
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from itertools import chain
-from socket import inet_ntoa
-from time import monotonic
 from typing import NamedTuple
 from typing import Protocol as Interface
 
 from fastpath import engine
-from jupiter.counters import Connection, DeviceTraffic, Neighbour, ServerTraffic, ServiceTraffic
+from jupiter.counters import Neighbour, ServerTraffic, ServiceTraffic
 from jupiter.errors import JupiterError
+from jupiter.gauges import Gauges, PublishedPort, answered, engine_errors
 from jupiter.ids import Ids
-from jupiter.model import Device, Model, Protocol, ServerKey, ServiceKey, VirtualService, diff
+from jupiter.model import Change, Device, Model, Policy, ServerKey, ServiceKey, VirtualService
 
-PAGE = 1024
-"""Connections in one page of a dump."""
-_CURSOR = re.compile(r"(\d{1,4}):(\d{1,10})", re.ASCII)
+LARGE = 1000
+"""Servers in a change from which on it is planned in a thread: some milliseconds of work."""
+SLICE = 1000
+"""Servers that are looked after in one turn of the loop."""
 
 
 class NextHops(Interface):
@@ -51,26 +52,22 @@ class PublishedService:
     folded: ServerTraffic = field(default_factory=ServerTraffic)
 
 
-class Sample(NamedTuple):
-    """A port's counters at a time (seconds)."""
+class Plan(NamedTuple):
+    """A change on its way: ids of the services and their servers, servers that are new, the engine's blocks."""
 
-    at: float
-    counters: engine.PortCounters
-
-
-@dataclass(slots=True)
-class PublishedPort:
-    """samples: the last two, a second or so apart, for rates."""
-
-    number: int
-    device: str
-    samples: tuple[Sample, Sample]
+    change: Change
+    ids: dict[ServiceKey, int]
+    servers: dict[ServiceKey, dict[ServerKey, int]]
+    fresh: list[tuple[int, IPv4Address]]
+    reset: list[int]
+    prepared: engine.Prepared
 
 
-class Datapath:
+class Datapath(Gauges):
     """The data plane and the model that it works by. Once a process, for EAL is so."""
 
     def __init__(self, model: Model) -> None:
+        super().__init__()
         self.model = model
         self._service_ids = Ids("virt service", engine.MAX_SERVICES)
         self._server_ids = Ids("real server", engine.MAX_SERVERS)
@@ -82,7 +79,6 @@ class Datapath:
         self._ids_at: dict[IPv4Address, set[int]] = {}
         self._next_hops: dict[IPv4Address, tuple[int, bytes | None]] = {}
         self._mirror: NextHops | None = None
-        self._ports: list[PublishedPort] = []
         self._kernel_thread = threading.Thread(target=engine.kernel_loop, name="kernel_loop")
 
     # The engine's life
@@ -94,29 +90,29 @@ class Datapath:
 
     def open(self, argv: Sequence[str], mtu: int, capacity: int, **timeouts: int) -> engine.Environment:
         """Start EAL. mtu: the largest of all devices; capacity: connections; timeouts: seconds, as engine.Timeouts."""
-        with _engine_errors("engine-failed"):
+        with engine_errors("engine-failed"):
             return engine.init(argv, capacity, engine.Timeouts(**timeouts), mtu=mtu)
 
     def add_port(
         self, device: Device, local_addresses: Sequence[IPv4Address], name: str, rx_size: int, tx_size: int
     ) -> engine.Port:
         """Open the EAL device `name` as the port of `device`; sizes in descriptors."""
-        with _engine_errors("port-failed"):
+        with engine_errors("port-failed"):
             port = engine.add_port(name, rx_size, tx_size, device.mtu)
             engine.set_local_addresses(port.number, [a.packed for a in local_addresses])
-        sample = Sample(monotonic(), engine.port_counters(port.number))
-        self._ports.append(PublishedPort(port.number, device.name, (sample, sample)))
+        self._ports.append(PublishedPort(port.number, port.name, device.name, engine.port_counters(port.number)))
         self.set_address(port.number, device.address)
         return port
 
     def attach(self, port: int, tap_fd: int) -> None:
         """Give the port its kernel interface; the descriptor must outlive stop()."""
-        with _engine_errors("port-failed"):
+        with engine_errors("port-failed"):
             engine.attach_kernel_interface(port, tap_fd)
 
     def start(self) -> None:
-        with _engine_errors("engine-failed"):
+        with engine_errors("engine-failed"):
             engine.start()
+        self.sample()
         self._kernel_thread.start()
 
     def stop(self) -> None:
@@ -128,24 +124,70 @@ class Datapath:
 
     # Down: configuration
 
-    def publish(self, new: Model) -> None:
-        """Make `new` the model, all or nothing; JupiterError when the data plane refuses."""
-        change = diff(self.model, new)
-        changed = [*change.added, *change.replaced]
+    async def publish(self, change: Change) -> None:
+        """Carry the change out, all or nothing; JupiterError when the data plane refuses. One at a time.
+
+        `model` changes in the moment in which the packets follow. Nobody waits for a large change but who asked for it.
+        """
+        if sum(1 + len(service.servers) for service in change.put) < LARGE:
+            plan = self._plan(change)
+        else:
+            plan = await asyncio.to_thread(self._plan, change)
+        await in_slices(self._set_known_hop, plan.fresh)
+        self._commit(plan)
+        await in_slices(self._enter_address, plan.fresh)
+        if plan.reset:
+            for worker in range(self.workers()):
+                await answered(engine.sweep(worker))
+
+    def _plan(self, change: Change) -> Plan:
+        """Ids for what is new, and the blocks. Nothing is different afterwards, but for ids that are taken."""
         with ExitStack() as undo:
-            successors = {service.key: self._successor(service, undo) for service in changed}
-            blocks = [_block(service, successors[service.key]) for service in changed]
-            with _engine_errors("publish-failed"):
-                engine.publish(blocks, [self._services[key].id for key in change.removed])
+            ids: dict[ServiceKey, int] = {}
+            servers: dict[ServiceKey, dict[ServerKey, int]] = {}
+            fresh: list[tuple[int, IPv4Address]] = []
+            for service in change.put:
+                former = self._services.get(service.key)
+                ids[service.key] = former.id if former else _take(self._service_ids, undo)
+                known = former.servers if former else {}
+                servers[service.key] = ours = {key: known.get(key, -1) for key in service.servers}
+                for key in ours.keys() - known.keys():
+                    ours[key] = _take(self._server_ids, undo)
+                    fresh.append((ours[key], key[0]))
+            blocks = [_block(service, ids[service.key], servers[service.key]) for service in change.put]
+            removed = [self._services[key].id for key in change.removed]
+            reset = [*self._leaving(change, servers)] if change.policy is Policy.RESET else []
+            with engine_errors("publish-failed"):
+                prepared = engine.prepare(blocks, removed, reset)
             undo.pop_all()
-        self._services |= successors
+        return Plan(change, ids, servers, fresh, reset, prepared)
+
+    def _leaving(self, change: Change, servers: dict[ServiceKey, dict[ServerKey, int]]) -> Iterator[int]:
+        """Ids of the servers that the change takes away, and of those that left a service before that it takes away."""
+        for key in servers.keys() & self._services.keys():
+            yield from set(self._services[key].servers.values()) - set(servers[key].values())
         for key in change.removed:
+            yield from self._services[key].servers.values()
+            yield from self._services[key].leaving
+
+    def _commit(self, plan: Plan) -> None:
+        try:
+            with engine_errors("publish-failed"):
+                engine.commit(plan.prepared)
+        except JupiterError:
+            for key in plan.ids.keys() - self._services.keys():
+                self._service_ids.give_back(plan.ids[key])
+            for id, _ in plan.fresh:
+                self._forget_server(id)
+            raise
+        for key, servers in plan.servers.items():
+            former = self._services.get(key) or PublishedService(plan.ids[key], engine.service_counters(plan.ids[key]))
+            leaving = former.leaving | (set(former.servers.values()) - set(servers.values()))
+            self._services[key] = replace(former, servers=servers, leaving=leaving)
+        for key in plan.change.removed:
             gone = self._services.pop(key)
             self._removed.append(replace(gone, servers={}, leaving=gone.leaving | set(gone.servers.values())))
-        for published in successors.values():
-            for (address, _), id in published.servers.items():
-                self._enter_address(id, address)
-        self.model = new
+        self.model = self.model.after(plan.change)
 
     def set_next_hop(self, address: IPv4Address, port: int, mac: bytes | None) -> None:
         """What the mirror found out of a server's address; mac None: unresolved."""
@@ -170,46 +212,30 @@ class Datapath:
         for service in chain(self._services.values(), self._removed):
             for id in [id for id in service.leaving if not engine.server_busy(id)]:
                 service.leaving.remove(id)
-                service.folded = service.folded.plus(_server_traffic(id)._replace(active=0))
+                service.folded = service.folded.plus(_traffic([id])._replace(active=0))
                 self._leave_address(id)
                 self._forget_server(id)
         for service in [s for s in self._removed if not s.leaving]:
             self._removed.remove(service)
             self._service_ids.give_back(service.id)
-        for port in self._ports:
-            port.samples = port.samples[1], Sample(monotonic(), engine.port_counters(port.number))
-
-    def _successor(self, service: VirtualService, undo: ExitStack) -> PublishedService:
-        """What the service will be once published, with ids for what is new."""
-        former = self._services.get(service.key)
-        if former is None:
-            id = self._service_ids.take()
-            undo.callback(self._service_ids.give_back, id)
-            former = PublishedService(id, engine.service_counters(id))
-        servers = {}
-        for key, server in service.servers.items():
-            if key not in former.servers:
-                id = self._server_ids.take()
-                undo.callback(self._forget_server, id)
-                if server.address in self._next_hops:
-                    engine.set_next_hop(id, *self._next_hops[server.address])
-                servers[key] = id
-            else:
-                servers[key] = former.servers[key]
-        leaving = {id for key, id in former.servers.items() if key not in servers}
-        return replace(former, servers=servers, leaving=former.leaving | leaving)
+        self.sample()
 
     def _forget_server(self, id: int) -> None:
         engine.release_server(id)
         self._server_ids.give_back(id)
 
+    def _set_known_hop(self, id: int, address: IPv4Address) -> None:
+        if address in self._next_hops:
+            engine.set_next_hop(id, *self._next_hops[address])
+
     def _enter_address(self, id: int, address: IPv4Address) -> None:
-        if id in self._addresses:
-            return
         self._addresses[id] = address
-        if address not in self._ids_at and self._mirror:
-            self._mirror.watch(address)
-        self._ids_at.setdefault(address, set()).add(id)
+        if address not in self._ids_at:
+            self._ids_at[address] = set()
+            if self._mirror:
+                self._mirror.watch(address)
+        self._ids_at[address].add(id)
+        self._set_known_hop(id, address)  # it may have changed since the change was planned
 
     def _leave_address(self, id: int) -> None:
         address = self._addresses.pop(id)
@@ -225,90 +251,44 @@ class Datapath:
     def service_traffic(self, service: ServiceKey) -> ServiceTraffic:
         published = self._services[service]
         counted = engine.service_counters(published.id)
-        forwarded = published.folded
-        for id in chain(published.servers.values(), published.leaving):
-            forwarded = forwarded.plus(_server_traffic(id))
+        forwarded = published.folded.plus(_traffic(chain(published.servers.values(), published.leaving)))
         return ServiceTraffic(forwarded, *(now - then for now, then in zip(counted, published.baseline, strict=True)))
 
     def server_traffic(self, service: ServiceKey, server: ServerKey) -> ServerTraffic:
-        return _server_traffic(self._services[service].servers[server])
-
-    def device_traffic(self) -> list[DeviceTraffic]:
-        return [_device_traffic(port, engine.port_counters(port.number)) for port in self._ports]
-
-    def worker_lcores(self) -> list[int]:
-        return [worker.lcore for worker in engine.worker_counters()]
-
-    def drops(self) -> dict[str, int]:
-        return engine.drops()
+        return _traffic([self._services[service].servers[server]])
 
     def neighbours(self) -> Sequence[Neighbour]:
         return self._mirror.neighbours() if self._mirror else []
 
-    def connections(self, protocol: Protocol, cursor: str) -> tuple[list[Connection], str | None]:
-        """A cursor is WORKER:POSITION."""
-        workers = len(engine.worker_counters())
-        place = _CURSOR.fullmatch(cursor or "0:0")
-        if place is None or int(place[1]) >= workers:
-            raise JupiterError("invalid-argument", "Invalid cursor, expected that of an earlier answer.")
-        worker = int(place[1])
-        with _engine_errors("engine-failed"):
-            found, position = engine.connections(worker, int(protocol), int(place[2]), PAGE)
-        following = (
-            f"{worker}:{position}" if position is not None else f"{worker + 1}:0" if worker + 1 < workers else None
-        )
-        return [_connection(c) for c in found], following
+
+async def in_slices(work: Callable[..., None], rows: Iterable[tuple[object, ...]]) -> None:
+    """Do for each row what takes so long altogether that others would wait: some in each turn of the loop."""
+    for n, row in enumerate(rows, 1):
+        work(*row)
+        if n % SLICE == 0:
+            await asyncio.sleep(0)
 
 
-@contextmanager
-def _engine_errors(code: str) -> Iterator[None]:
-    """The engine's errors under a code of jupiter's, for nobody else can name their class."""
-    try:
-        yield
-    except engine.EngineError as error:
-        raise JupiterError(code, str(error)) from error
+def _take(ids: Ids, undo: ExitStack) -> int:
+    id = ids.take()
+    undo.callback(ids.give_back, id)
+    return id
 
 
-def _block(service: VirtualService, published: PublishedService) -> engine.Service:
+def _block(service: VirtualService, id: int, servers: dict[ServerKey, int]) -> engine.Service:
     return engine.Service(
-        published.id,
+        id,
         service.key.address.packed,
         service.key.port,
         int(service.key.protocol),
         engine.SCHEDULERS[service.scheduler],
         service.est_timeout,
         tuple(
-            engine.Server(published.servers[key], server.address.packed, server.port, server.effective_weight)
+            engine.Server(servers[key], server.address.packed, server.port, server.effective_weight)
             for key, server in service.servers.items()
         ),
     )
 
 
-def _server_traffic(id: int) -> ServerTraffic:
-    return ServerTraffic(*engine.server_counters(id))
-
-
-def _device_traffic(port: PublishedPort, counters: engine.PortCounters) -> DeviceTraffic:
-    earlier, later = port.samples
-
-    def rate(name: str) -> int:
-        seconds = later.at - earlier.at
-        return round((getattr(later.counters, name) - getattr(earlier.counters, name)) / seconds) if seconds else 0
-
-    values = counters._asdict()
-    del values["kernel_rx_packets"], values["kernel_tx_packets"]
-    return DeviceTraffic(
-        device=port.device,
-        rx_pps=rate("rx_packets"),
-        tx_pps=rate("tx_packets"),
-        rx_bps=rate("rx_bytes"),
-        tx_bps=rate("tx_bytes"),
-        **values,
-    )
-
-
-def _connection(c: engine.Connection) -> Connection:
-    def end(address: bytes, port: int) -> tuple[str, int]:
-        return inet_ntoa(address), port
-
-    return Connection(end(*c.client), end(*c.virtual), end(*c.local), end(*c.real), c.flags, c.state, c.idle, c.timeout)
+def _traffic(servers: Iterable[int]) -> ServerTraffic:
+    return ServerTraffic(*engine.server_totals(list(servers)))

@@ -86,6 +86,9 @@ class RealServer:
         """What the scheduler is told: a server that is down or disabled gets as little as a drained one."""
         return self.weight if self.up and self.enabled else 0
 
+    def with_health(self, up: bool) -> "RealServer":
+        return replace(self, up=up)
+
     @property
     def state(self) -> str:
         """What the operator's hand has set."""
@@ -113,12 +116,15 @@ class VirtualService:
                 "server-not-found", f"Cannot find real server {address}:{port} of virt service {self.key}."
             ) from None
 
+    def with_servers(self, servers: Mapping[ServerKey, RealServer]) -> "VirtualService":
+        return replace(self, servers=servers)
+
     def with_server(self, server: RealServer) -> "VirtualService":
-        return replace(self, servers={**self.servers, server.key: server})
+        return self.with_servers({**self.servers, server.key: server})
 
     def without_server(self, key: ServerKey) -> "VirtualService":
         self.server(key)
-        return replace(self, servers={k: s for k, s in self.servers.items() if k != key})
+        return self.with_servers({k: s for k, s in self.servers.items() if k != key})
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +166,12 @@ class Model:
     def with_device_address(self, name: str, address: IPv4Interface | None) -> "Model":
         return replace(self, devices=tuple(replace(d, address=address) if d.name == name else d for d in self.devices))
 
-    def refuse_own(self, what: str, address: IPv4Address) -> None:
-        """Raise JupiterError when `what` is to get an address that the director itself uses."""
+    def role_of(self, address: IPv4Address) -> str | None:
+        """What the director itself uses this address for, so that nothing else can have it; None: nothing."""
         if address in self.local_addresses:
-            role = f"a local address of {self.local_addresses[address].device}"
-        elif owner := next((d.name for d in self.devices if d.address and d.address.ip == address), None):
-            role = f"the director's own on {owner}"
-        else:
-            return
-        raise JupiterError("invalid-argument", f"Invalid {what}: {address} is {role}, expected another address.")
+            return f"a local address of {self.local_addresses[address].device}"
+        owner = next((d.name for d in self.devices if d.address and d.address.ip == address), None)
+        return owner and f"the director's own on {owner}"
 
 
 def why_unusable(address: IPv4Address) -> str | None:

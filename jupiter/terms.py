@@ -1,4 +1,4 @@
-"""What operators write, in a shell or in a file: the text of one thing -> its value. Each raises ValueError on anything else."""
+"""What operators write, in a shell or in a file: the text of one thing -> its value, or ValueError."""
 
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple, TypeVar
@@ -72,10 +72,11 @@ class Condition(NamedTuple):
 
 
 class Search(NamedTuple):
-    """protocol: None for both. All conditions must hold."""
+    """protocol: None for both. All conditions must hold. max_idle: seconds since the last packet at most."""
 
-    protocol: Protocol | None
-    conditions: tuple[Condition, ...]
+    protocol: Protocol | None = None
+    conditions: tuple[Condition, ...] = ()
+    max_idle: float | None = None
 
 
 def conditions(value: object) -> Search:

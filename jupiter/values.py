@@ -118,6 +118,18 @@ def _vdevs(text: str) -> tuple[str, ...]:
     return tuple(vdevs)
 
 
+def _choice(text: str, *known: str) -> str:
+    if text not in known:
+        raise ValidateError(" or ".join(known))
+    return text
+
+
+def _group(text: str) -> str:
+    if not re.fullmatch(r"[^\s:]+", text):
+        raise ValidateError("the name of a group")
+    return text
+
+
 def _bond_mode(text: str) -> int:
     try:
         return _BOND_MODES[text.lower()]
@@ -137,4 +149,6 @@ CHECKS = {
     "pci_addresses": _pci_addresses,
     "vdevs": _vdevs,
     "bond_mode": _bond_mode,
+    "choice": _choice,
+    "group": _group,
 }

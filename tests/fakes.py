@@ -1,13 +1,33 @@
 """Stand-ins for the data plane, for tests of what is above it."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from ipaddress import IPv4Address, IPv4Interface
 from types import SimpleNamespace
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from jupiter.counters import Connection, DeviceTraffic, ServerTraffic, ServiceTraffic
+import pytest
+
+from jupiter.commands import COMMANDS
+from jupiter.counters import (
+    Connection,
+    DeviceHardware,
+    DeviceTraffic,
+    Drop,
+    Heap,
+    LocalPorts,
+    ServerTraffic,
+    ServiceTraffic,
+    WorkerTraffic,
+)
 from jupiter.errors import JupiterError
-from jupiter.model import Device, LocalAddress, Model, Protocol, ServerKey, ServiceKey
+from jupiter.model import Change, Device, LocalAddress, Model, ServerKey, ServiceKey, Services
+from jupiter.running import Running
+from jupiter.session import Session
+from jupiter.state import StateFile
+from jupiter.terms import Search
+
+T = TypeVar("T")
 
 START = Model(
     (Device("jupiter0", IPv4Interface("1.1.1.2/24"), IPv4Address("1.1.1.254")),),
@@ -30,15 +50,21 @@ class FakeDatapath:
         self.model = model
         self.refuses: str | None = None
         """Why publish() fails, if it does."""
+        self.changes: list[Change] = []
+        self.searches: list[Search] = []
+        self.from_zero = 0
         self._connections = [
-            Connection(("1.1.1.1", 1024 + n), ("10.0.1.1", 80), ("10.0.2.1", 5000), ("1.1.1.3", 80), 0, "OPEN", 1.5, 60)
+            Connection(
+                6, ("1.1.1.1", 1024 + n), ("10.0.1.1", 80), ("10.0.2.1", 5000), ("1.1.1.3", 80), 0, "OPEN", 1.5, 60
+            )
             for n in range(connections)
         ]
 
-    def publish(self, new: Model) -> None:
+    async def publish(self, change: Change) -> None:
         if self.refuses:
             raise JupiterError("publish-failed", self.refuses)
-        self.model = new
+        self.changes.append(change)
+        self.model = self.model.after(change)
 
     def service_traffic(self, service: ServiceKey) -> ServiceTraffic:
         return ServiceTraffic(ServerTraffic(1, 20, 300, 4000, 50000, 600000), 7, 80, 900, 1000)
@@ -49,11 +75,30 @@ class FakeDatapath:
     def device_traffic(self) -> list[DeviceTraffic]:
         return [DeviceTraffic(d.name, *range(1, 17)) for d in self.model.devices]
 
+    def device_hardware(self) -> list[DeviceHardware]:
+        mac = bytes.fromhex("020000000001")
+        return [
+            DeviceHardware(d.name, "0000:01:00.2", "net_fake", mac, 1, 2, 256, 512, True, 0) for d in self.model.devices
+        ]
+
+    def count_devices_from_zero(self) -> None:
+        self.from_zero += 1
+
     def worker_lcores(self) -> list[int]:
         return [1]
 
-    def drops(self) -> dict[str, int]:
-        return {"no_service": 3}
+    def worker_traffic(self) -> list[WorkerTraffic]:
+        return [WorkerTraffic(1, 12.5, 900000, 5000, 3.5, 70, 8, 9000, 64000, 1, 2, 3)]
+
+    def local_ports(self) -> list[LocalPorts]:
+        return [LocalPorts("jupiter0", 1, 60, 10, 129024, 129000)]
+
+    def heaps(self) -> list[Heap]:
+        return [Heap(0, 1000, 400, 600, 300, 20, 3)]
+
+    def drops(self) -> list[Drop]:
+        texts = {"no_service": "no service on this port", "tcp_truncated": "cut short", "icmp_truncated": "cut short"}
+        return [Drop(reason, 3 + n, n, text) for n, (reason, text) in enumerate(texts.items())]
 
     def neighbours(self) -> list[FakeNeighbour]:
         return [
@@ -61,7 +106,8 @@ class FakeDatapath:
             FakeNeighbour(IPv4Address("1.1.1.9"), None, "jupiter0", 0.0),
         ]
 
-    def connections(self, protocol: Protocol, cursor: str) -> tuple[Sequence[Connection], str | None]:
+    async def connections(self, search: Search, cursor: str) -> tuple[Sequence[Connection], str | None]:
+        self.searches.append(search)
         start = int(cursor or 0)
         end = start + 1000
         return self._connections[start:end], str(end) if end < len(self._connections) else None
@@ -73,6 +119,8 @@ class FakeEngine(SimpleNamespace):
     class EngineError(Exception):
         pass
 
+    DROP_REASONS: ClassVar = {"no_service": "no service on this port"}
+    CLIENT, VIRTUAL, LOCAL, REAL = 1, 2, 4, 8
     SCHEDULERS: ClassVar = {"rr": 0, "wrr": 1, "ipport": 2, "iponly": 3}
     MAX_SERVICES = 4
     MAX_SERVERS = 6
@@ -99,6 +147,53 @@ class FakeEngine(SimpleNamespace):
         mbufs_in_use: int = 0
         mbufs_free: int = 0
 
+    class WorkerCounters(NamedTuple):
+        lcore: int = 1
+        turns: int = 0
+        busy_turns: int = 0
+        packets: int = 0
+        connections: int = 0
+        half_open: int = 0
+        connections_free: int = 0
+        busy_ticks: int = 0
+        ticks: int = 0
+        to_kernel_depth: int = 0
+        from_kernel_depth: int = 0
+        parked: int = 0
+
+    class Usage(NamedTuple):
+        worker: int
+        port: int
+        tcp: int
+        udp: int
+        local_ports: int
+        least_free: int
+
+    class Match(NamedTuple):
+        ends: int
+        address: bytes
+        mask: bytes
+        port: int
+
+    class Prepared(NamedTuple):
+        services: tuple["FakeEngine.Service", ...]
+        removed: tuple[int, ...]
+        reset: tuple[int, ...]
+
+    class Question:
+        """Done when it is asked for the second time."""
+
+        def __init__(self, answer: object) -> None:
+            self._answer = answer
+            self._looks = 0
+
+        def done(self) -> bool:
+            self._looks += 1
+            return self._looks > 1
+
+        def result(self) -> object:
+            return self._answer
+
     class Server(NamedTuple):
         id: int
         address: bytes
@@ -117,6 +212,12 @@ class FakeEngine(SimpleNamespace):
     def __init__(self) -> None:
         super().__init__()
         self.refuses: str | None = None
+        self.refuses_to_commit: str | None = None
+        self.reset: list[int] = []
+        self.swept: list[int] = []
+        self.found: list[tuple[object, ...]] = []
+        self.worker_counts = FakeEngine.WorkerCounters()
+        self.dropped = 0
         self.services: dict[int, FakeEngine.Service] = {}
         self.published: list[tuple[list[int], list[int]]] = []
         """(ids added or replaced, ids removed) of each publish()."""
@@ -130,11 +231,36 @@ class FakeEngine(SimpleNamespace):
     def kernel_loop(self) -> None:
         raise AssertionError("no packet passes here")
 
-    def publish(self, services: Sequence["FakeEngine.Service"], removed: Sequence[int] = ()) -> None:
+    def prepare(
+        self, services: Sequence["FakeEngine.Service"], removed: Sequence[int] = (), reset: Sequence[int] = ()
+    ) -> "FakeEngine.Prepared":
         if self.refuses:
             raise FakeEngine.EngineError(self.refuses)
-        self.published.append(([s.id for s in services], list(removed)))
-        self.services = {k: s for k, s in self.services.items() if k not in removed} | {s.id: s for s in services}
+        return FakeEngine.Prepared(tuple(services), tuple(removed), tuple(reset))
+
+    def commit(self, change: "FakeEngine.Prepared") -> None:
+        if self.refuses_to_commit:
+            raise FakeEngine.EngineError(self.refuses_to_commit)
+        self.published.append(([s.id for s in change.services], list(change.removed)))
+        self.reset += change.reset
+        kept = {k: s for k, s in self.services.items() if k not in change.removed}
+        self.services = kept | {s.id: s for s in change.services}
+
+    def sweep(self, worker: int) -> "FakeEngine.Question":
+        self.swept.append(worker)
+        return FakeEngine.Question(0)
+
+    def find(
+        self,
+        worker: int,
+        protocol: int = 0,
+        matches: Sequence["FakeEngine.Match"] = (),
+        max_idle: float | None = None,
+        cursor: int = 0,
+        limit: int = 1024,
+    ) -> "FakeEngine.Question":
+        self.found.append((worker, protocol, list(matches), max_idle, cursor))
+        return FakeEngine.Question(([], None if worker else 77) if not cursor else ([], None))
 
     def set_next_hop(self, server: int, port: int, mac: bytes | None) -> None:
         self.next_hops[server] = port, mac
@@ -147,8 +273,21 @@ class FakeEngine(SimpleNamespace):
         self.counters.pop(server, None)
         self.next_hops.pop(server, None)
 
-    def server_counters(self, server: int) -> tuple[int, ...]:
-        return self.counters.get(server, (0,) * 6)
+    def server_totals(self, servers: Sequence[int]) -> tuple[int, ...]:
+        rows = [self.counters.get(server, (0,) * 6) for server in servers]
+        return tuple(map(sum, zip((0,) * 6, *rows, strict=True)))
+
+    def progress(self) -> list[int]:
+        return [0, 0]
+
+    def worker_counters(self) -> list["FakeEngine.WorkerCounters"]:
+        return [self.worker_counts, self.worker_counts]
+
+    def drops(self) -> dict[str, int]:
+        return {"no_service": self.dropped}
+
+    def usage(self) -> list["FakeEngine.Usage"]:
+        return [FakeEngine.Usage(0, 0, 5, 6, 64512, 64500), FakeEngine.Usage(1, 0, 7, 8, 64512, 100)]
 
     def service_counters(self, service: int) -> "FakeEngine.ServiceCounters":
         return self.service_drops.get(service, FakeEngine.ServiceCounters())
@@ -164,3 +303,58 @@ class FakeEngine(SimpleNamespace):
 
     def port_counters(self, port: int) -> "FakeEngine.PortCounters":
         return self.port_counts
+
+
+class Operator:
+    """Types commands, one after the other, into what runs on a data plane: as over the wire, without one."""
+
+    def __init__(
+        self,
+        datapath: Any,
+        configured: Callable[[], Services] = dict,
+        state: StateFile | None = None,
+        *,
+        read_only: bool = False,
+    ) -> None:
+        self.datapath = datapath
+        self.session = Session(1, 0, 0, user="root", read_only=read_only)
+        self.stopped = 0
+        self._loop = asyncio.new_event_loop()
+        self.running = Running(datapath, configured, state, self._stop)
+
+    def __call__(self, method: str, **params: Any) -> Any:
+        return self.wait(self.running.execute(method, params, self.session))
+
+    def rows(self, method: str, **params: Any) -> list[dict[str, Any]]:
+        """All pages of a paged command."""
+        found, cursor = [], ""
+        while cursor is not None:
+            page = self(method, **params, cursor=cursor)
+            found += page["rows"]
+            cursor = page["cursor"]
+        return found
+
+    def file(self, method: str, text: str, **params: Any) -> Any:
+        """A command with a file; of a paged one all rows."""
+        self.session.add_draft(text)
+        call = self.rows if COMMANDS[method].answer.paged else self
+        return call(method, file="some.cfg", **params)
+
+    def code(self, method: str, **params: Any) -> str:
+        """Of the error that the command ends in; nothing may have changed then."""
+        before = self.datapath.model
+        with pytest.raises(JupiterError) as error:
+            self(method, **params)
+        assert self.datapath.model is before
+        return error.value.code
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._loop.run_until_complete(work)
+
+    def close(self) -> None:
+        self.wait(self.running.end())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+
+    def _stop(self) -> None:
+        self.stopped += 1

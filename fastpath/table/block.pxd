@@ -1,12 +1,11 @@
-"""Building what publish() swaps in: service blocks, the service map, local address pools. Main thread, without the GIL."""
+"""Building what publish() swaps in: service blocks, local address pools. Without the GIL."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, qsort
 
-from fastpath.layout cimport (
-    ADDRESS_FREE, LOCAL_PORTS, be16, be32, local_pool, map_slot, service, service_map)
+from fastpath.layout cimport LOCAL_PORTS, be32, local_pool, service
 from fastpath.table.rounds cimport lay_maglev, lay_round
-from fastpath.table.service cimport IPONLY, IPPORT, RR, map_find
+from fastpath.table.service cimport IPONLY, IPPORT, RR
 
 cdef extern from *:
     """
@@ -21,6 +20,17 @@ cdef extern from *:
     }
     """
     uint32_t maglev_size(uint32_t servers) noexcept nogil
+
+
+cdef struct member:
+    uint64_t identity  # address in host order << 16 | port: what members are sorted by, and what Maglev hashes
+    uint32_t id, weight
+
+
+cdef inline int by_identity(const void *a, const void *b) noexcept nogil:
+    cdef uint64_t x = (<const member *>a).identity
+    cdef uint64_t y = (<const member *>b).identity
+    return (x > y) - (x < y)
 
 
 cdef inline uint64_t common_divisor(const uint32_t *weights, uint32_t n) noexcept nogil:
@@ -46,7 +56,7 @@ cdef inline int block_schedule(service *s, uint32_t *weights, const uint64_t *id
     """Lay out s.slots for its scheduler; weights are changed. -1: no memory."""
     cdef uint64_t total = 0, divisor
     cdef uint16_t *order
-    cdef uint32_t i
+    cdef uint32_t i, round
     cdef int rc
     if s.scheduler == RR:
         for i in range(s.n_servers):
@@ -63,36 +73,34 @@ cdef inline int block_schedule(service *s, uint32_t *weights, const uint64_t *id
         return -1
     if s.scheduler != IPPORT and s.scheduler != IPONLY:
         return lay_round(weights, s.n_servers, total, s.slots, s.n_slots)
-    order = <uint16_t *>malloc(<size_t>s.n_slots * 2)
+    round = <uint32_t>total if total < s.n_slots else s.n_slots  # after `total` turns the round begins again
+    order = <uint16_t *>malloc(<size_t>round * 2)
     rc = -1
-    if order != NULL and lay_round(weights, s.n_servers, total, order, s.n_slots) == 0:
-        rc = lay_maglev(identities, s.n_servers, order, s.slots, s.n_slots)
+    if order != NULL and lay_round(weights, s.n_servers, total, order, round) == 0:
+        rc = lay_maglev(identities, s.n_servers, order, round, s.slots, s.n_slots)
     free(order)
     return rc
 
 
-cdef inline service_map *map_new(uint32_t n) noexcept nogil:
-    """An empty map for n keys, at most half full; NULL: no memory."""
-    cdef uint32_t size = 16
-    cdef service_map *m
-    while size < 2 * n:
-        size *= 2
-    m = <service_map *>calloc(1, sizeof(service_map) + <size_t>size * sizeof(map_slot))
-    if m != NULL:
-        m.mask = size - 1
-    return m
-
-
-cdef inline void map_add(service_map *m, be32 addr, be16 port, uint8_t protocol, uint8_t kind, uint32_t id) noexcept nogil:
-    """A key that is there already keeps its first value."""
-    cdef map_slot *slot = <map_slot *>map_find(m, addr, port, protocol)
-    if slot.kind == ADDRESS_FREE:
-        slot.addr = addr
-        slot.port = port
-        slot.protocol = protocol
-        slot.kind = kind
-        slot.service = id
-        m.n += 1
+cdef inline int block_fill(service *s, member *members, uint32_t n, uint32_t n_workers) noexcept nogil:
+    """The servers of a block and their schedule, the same whatever order they came in. -1: no memory."""
+    cdef uint32_t *weights = <uint32_t *>malloc(<size_t>(n + 1) * 4)
+    cdef uint64_t *identities = <uint64_t *>malloc(<size_t>(n + 1) * 8)
+    cdef uint32_t i
+    cdef int rc = -1
+    s.n_servers = n
+    s.servers = <uint32_t *>malloc(<size_t>(n + 1) * 4)
+    if s.servers != NULL and weights != NULL and identities != NULL:
+        qsort(members, n, sizeof(member), &by_identity)
+        for i in range(n):
+            s.servers[i] = members[i].id
+            weights[i] = members[i].weight
+            identities[i] = members[i].identity
+        rc = block_schedule(s, weights, identities)
+        s.stagger = s.n_slots // n_workers
+    free(weights)
+    free(identities)
+    return rc
 
 
 cdef inline local_pool *pool_new(uint32_t n) noexcept nogil:

@@ -101,15 +101,16 @@ cdef inline int lay_round(const uint32_t *weights, uint32_t n, uint64_t total, u
     return rc
 
 
-cdef inline int lay_maglev(const uint64_t *identities, uint32_t n, const uint16_t *order, uint16_t *slots,
+cdef inline int lay_maglev(const uint64_t *identities, uint32_t n, const uint16_t *order, uint32_t n_order, uint16_t *slots,
                            uint32_t n_slots) noexcept nogil:
-    """Fill n_slots (a prime) by turns in `order` (n_slots positions): each takes the next free slot of its own permutation.
+    """Fill n_slots (a prime) by turns in `order` (positions), over and over: each takes the next free slot of its own
+    permutation.
 
     The permutation of a server: (offset + k * skip) mod n_slots, both from its identity (address, port). -1: no memory.
     """
     cdef uint32_t *at = <uint32_t *>malloc(<size_t>n * 4)
     cdef uint32_t *skip = <uint32_t *>malloc(<size_t>n * 4)
-    cdef uint32_t i, k
+    cdef uint32_t i, k, place, step, turn = 0
     cdef uint64_t hash
     cdef int rc = -1
     if at != NULL and skip != NULL:
@@ -120,10 +121,14 @@ cdef inline int lay_maglev(const uint64_t *identities, uint32_t n, const uint16_
             skip[i] = <uint32_t>hash % (n_slots - 1) + 1
         memset(slots, 0xFF, <size_t>n_slots * 2)
         for k in range(n_slots):
-            i = order[k]
-            while slots[at[i]] != EMPTY_SLOT:
-                at[i] = at[i] + skip[i] if at[i] + skip[i] < n_slots else at[i] + skip[i] - n_slots
-            slots[at[i]] = <uint16_t>i
+            i = order[turn]
+            turn = turn + 1 if turn + 1 < n_order else 0
+            place, step = at[i], skip[i]
+            while slots[place] != EMPTY_SLOT:
+                place += step
+                place -= n_slots if place >= n_slots else 0
+            slots[place] = <uint16_t>i
+            at[i] = place
     free(at)
     free(skip)
     return rc

@@ -6,9 +6,10 @@ Readers: workers, inside an RCU section. Writer: the main thread (engine.pyx), w
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.layout cimport (
-    ADDRESS_FREE, ADDRESS_SERVICE, NONE, be16, be32, flow, map_slot, service, service_count, service_map, worker)
+    ADDRESS_FREE, ADDRESS_SERVICE, NONE, be16, be32, flow, service, service_count, service_map, worker)
 from fastpath.net.hash cimport hash2, scale
 from fastpath.net.ipv4 cimport cannot_be_a_host
+from fastpath.table.service_map cimport map_find, map_key
 
 cdef extern from *:
     """enum { RR = 0, WRR = 1, IPPORT = 2, IPONLY = 3, N_SCHEDULERS };"""
@@ -16,22 +17,10 @@ cdef extern from *:
         RR, WRR, IPPORT, IPONLY, N_SCHEDULERS
 
 
-cdef inline uint32_t map_start(const service_map *m, be32 addr, be16 port, uint8_t protocol) noexcept nogil:
-    return <uint32_t>(hash2(addr, <uint64_t>port << 8 | protocol, 0x2545F4914F6CDD1DU, 0x9E6C63D0876A9A47U) >> 32) & m.mask
-
-
-cdef inline const map_slot *map_find(const service_map *m, be32 addr, be16 port, uint8_t protocol) noexcept nogil:
-    """The slot of this key, or an empty slot (kind ADDRESS_FREE)."""
-    cdef uint32_t i = map_start(m, addr, port, protocol)
-    while m.slots[i].kind != ADDRESS_FREE and not (
-            m.slots[i].addr == addr and m.slots[i].port == port and m.slots[i].protocol == protocol):
-        i = (i + 1) & m.mask
-    return &m.slots[i]
-
-
 cdef inline uint8_t address_kind(const service_map *m, be32 addr) noexcept nogil:
     """ADDRESS_VIRTUAL, ADDRESS_LOCAL, or ADDRESS_FREE: not ours."""
-    return map_find(m, addr, 0, 0).kind
+    cdef uint32_t ignored
+    return map_find(m, map_key(addr, 0, 0), &ignored)
 
 
 cdef inline bint is_no_client(const service_map *m, be32 addr) noexcept nogil:
@@ -40,8 +29,9 @@ cdef inline bint is_no_client(const service_map *m, be32 addr) noexcept nogil:
 
 
 cdef inline const service *service_at(const worker *w, be32 addr, be16 port, uint8_t protocol) noexcept nogil:
-    cdef const map_slot *slot = map_find(w.shared.map, addr, port, protocol)
-    return w.shared.services[slot.service] if slot.kind == ADDRESS_SERVICE else NULL
+    """NULL where none is served, or where it is going just now."""
+    cdef uint32_t id
+    return w.shared.services[id] if map_find(w.shared.map, map_key(addr, port, protocol), &id) == ADDRESS_SERVICE else NULL
 
 
 cdef inline uint64_t client_hash(const flow *f, uint8_t scheduler) noexcept nogil:

@@ -1,21 +1,15 @@
 """jupiter-ctl as an operator uses it: a process of its own, text and JSON on stdout, errors on stderr."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from jupiter import endings
 from tests.control.conftest import Service
+from tests.control.running import ctl
 
-ROOT = Path(__file__).parents[2]
-CTL = [sys.executable, "-c", "from jupiter.cli import main; main()"]
 VS = ("10.0.1.1:8888", "tcp")
-
-
-def ctl(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*CTL, *words], capture_output=True, text=True, timeout=30, cwd=ROOT)
 
 
 def out(service: Service, *words: str) -> str:
@@ -36,13 +30,13 @@ def configured(service: Service) -> Service:
 
 def test_lists_are_tables(configured: Service) -> None:
     assert out(configured, "vs/list").splitlines() == [
-        "IP        Port  Type  Sched  Max_conns   synproxy  toa  est_timeout",
-        "10.0.1.1  8888  tcp   wrr    2147483647  0         0    0",
+        "IP        Port  Type  Sched   Max_conns  synproxy  toa  est_timeout",
+        "10.0.1.1  8888  tcp   wrr    2147483647         0    0            0",
     ]
     assert out(configured, "rs/list", *VS).splitlines() == [
-        "IP       Port  Type  Status  Weight",
-        "1.1.1.3  80    tcp   up      7",
-        "1.1.1.4  80    tcp   up      7",
+        "IP       Port  Type  Status  Weight  State",
+        "1.1.1.3    80  tcp   up           7  enabled",
+        "1.1.1.4    80  tcp   up           7  enabled",
     ]
 
 
@@ -67,7 +61,7 @@ def test_counters_are_a_line_each(configured: Service) -> None:
         ["rs/stats", *VS, "1.1.1.3:80"],
         ["netdev/ipaddr"],
         ["netdev/stats"],
-        ["drop/stats"],
+        ["drops"],
         ["arp/list"],
         ["tcp/conn/dump"],
         ["udp/conn/dump"],
@@ -109,39 +103,31 @@ def test_stop_has_three_names(service: Service, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "text"),
+    ("words", "text", "code"),
     [
-        (["vs/del", "10.0.9.9:1", "udp"], "Cannot find virt service 10.0.9.9:1 udp."),
-        (["vs/add", *VS], "Virt service 10.0.1.1:8888 tcp already exists."),
-        (["rs/add", *VS, "1.1.1.5:80", "-1"], "Invalid parameter: -1, expected a weight from 0 to 65535."),
-        (["rs/del", *VS], "Too few parameters for command rs/del, expected rs/del VIP:VPORT tcp|udp RIP:RPORT."),
-        (["foo"], "Unknown command foo, list-command lists them."),
+        (["vs/del", "10.0.9.9:1", "udp"], "Cannot find virt service 10.0.9.9:1 udp.", endings.REFUSED),
+        (["vs/add", *VS], "Virt service 10.0.1.1:8888 tcp already exists.", endings.REFUSED),
+        (
+            ["rs/add", *VS, "1.1.1.5:80", "-1"],
+            "Invalid parameter: -1, expected a weight from 0 to 65535.",
+            endings.USAGE,
+        ),
+        (["foo"], "Unknown command foo, list-command lists them.", endings.USAGE),
     ],
 )
-def test_errors_are_one_line_on_stderr(configured: Service, words: list[str], text: str) -> None:
+def test_errors_are_one_line_on_stderr(configured: Service, words: list[str], text: str, code: int) -> None:
     done = ctl(f"--unixsock={configured.path}", *words)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{text}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"{text}\n")
 
 
-def test_a_service_that_does_not_run_is_one_clear_line(directory: Path) -> None:
-    done = ctl("vs/list", f"--unixsock={directory}/none.sock")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"jupiter-service does not answer on {directory}/none.sock: No such file or directory.\n"
-
-
-def test_a_wrong_argument_is_found_without_the_service(directory: Path) -> None:
-    done = ctl("vs/add", "10.0.1.1:0", "tcp", f"--unixsock={directory}/none.sock")
-    assert done.returncode == 1
-    assert done.stderr.startswith("Invalid parameter: 10.0.1.1:0 tcp, expected VIP:VPORT tcp|udp")
-
-
-def test_no_command_lists_the_commands(service: Service) -> None:
-    """The same as list-command, and without the service."""
-    done = ctl()
-    assert done.returncode == 0
-    assert "rs/weight VIP:VPORT tcp|udp RIP:RPORT [WEIGHT] [--json]" in done.stdout
-    assert out(service, "list-command") == done.stdout
-
-
-def test_help_of_a_command_shows_its_arguments() -> None:
-    assert "rs/add [OPTIONS] VIP:VPORT tcp|udp RIP:RPORT [WEIGHT]" in ctl("rs/add", "--help").stdout
+def test_what_runs_is_saved_judged_and_applied(configured: Service, directory: Path) -> None:
+    """B28: a file that was saved says what runs; a server taken out of it is removed, and nothing else."""
+    file = str(directory / "services.cfg")
+    assert out(configured, "save", file) == ""
+    assert out(configured, "check", file) == "Valid: 1 service, 2 servers.\n"
+    assert out(configured, "diff", file) == "Nothing would change.\n"
+    assert out(configured, "apply", file) == "Nothing changed.\n"
+    assert out(configured, "rs/weight", *VS, "1.1.1.4:80", "3") == ""
+    assert "1.1.1.4:80" in out(configured, "diff", file)
+    assert "1 changed" in out(configured, "apply", file)
+    assert out(configured, "rs/weight", *VS, "1.1.1.4:80") == "weight: 7\n"

@@ -8,14 +8,15 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastpath.layout cimport (
-    ADDRESS_FREE, FRAME_SLOTS, INBOUND, LOCAL_PORT_MIN, LOCAL_PORTS, NONE, N_TIMEOUTS, OUTBOUND, WHEEL_SHIFT,
-    be16, be32, connection, flow, frame_ring, local_pool, map_slot, node, region, server, server_count, service,
-    service_map, shared, table, worker)
+    ADDRESS_FREE, FRAME_SLOTS, INBOUND, LOCAL_PORT_MIN, LOCAL_PORTS, NONE, N_TIMEOUTS, OUTBOUND, SERVER_REMOVED,
+    SERVER_RESET, VERB_FIND, VERB_SWEEP, WHEEL_SHIFT, be16, be32, connection, flow, frame_ring, local_pool, node,
+    region, server, server_count, service, service_map, shared, table, verb, worker)
 from fastpath.net cimport checksum
 from fastpath.net.hash cimport hash2 as net_hash2, scale as net_scale
-from fastpath.stage cimport expire as expiry
+from fastpath.stage cimport answer as mailbox, expire as expiry
 from fastpath.table cimport block, connection as entries, frame_ring as frames, local_port, node as lists
-from fastpath.table cimport owner as owners, region as regions, rounds, service as serving, tcp_state, timer
+from fastpath.table cimport owner as owners, region as regions, rounds, service as serving, service_map as maps
+from fastpath.table cimport tcp_state, timer
 
 
 cdef extern from "<stdlib.h>" nogil:
@@ -111,22 +112,45 @@ cdef class Map:
     cdef service_map *m
 
     def __cinit__(self, uint32_t n):
-        self.m = block.map_new(n)
+        self.m = maps.map_new(n)
 
     def __dealloc__(self):
         free(self.m)
 
-    def add(self, be32 addr, be16 port, uint8_t protocol, uint8_t kind, uint32_t id):
-        block.map_add(self.m, addr, port, protocol, kind, id)
+    def put(self, be32 addr, be16 port, uint8_t protocol, uint8_t kind, uint32_t value):
+        maps.map_put(self.m, maps.map_key(addr, port, protocol), kind, value)
+
+    def serve(self, uint32_t id, be32 addr, be16 port, uint8_t protocol):
+        cdef service s = named(id, addr, port, protocol)
+        maps.map_put_service(self.m, &s)
+
+    def drop(self, uint32_t id, be32 addr, be16 port, uint8_t protocol):
+        cdef service s = named(id, addr, port, protocol)
+        maps.map_drop_service(self.m, &s)
 
     def find(self, be32 addr, be16 port, uint8_t protocol):
         """(kind, service), or None."""
-        cdef const map_slot *slot = serving.map_find(self.m, addr, port, protocol)
-        return None if slot.kind == ADDRESS_FREE else (slot.kind, slot.service)
+        cdef uint32_t value = 0
+        cdef uint8_t kind = maps.map_find(self.m, maps.map_key(addr, port, protocol), &value)
+        return None if kind == ADDRESS_FREE else (kind, value)
+
+    def has_room(self, uint32_t keys):
+        return maps.map_has_room(self.m, keys)
 
     @property
     def slots(self):
         return self.m.mask + 1
+
+    @property
+    def used(self):
+        return self.m.n
+
+
+cdef service named(uint32_t id, be32 addr, be16 port, uint8_t protocol):
+    cdef service s
+    memset(&s, 0, sizeof(s))
+    s.id, s.vaddr, s.vport, s.protocol = id, addr, port, protocol
+    return s
 
 
 cdef class Ring:
@@ -269,6 +293,25 @@ cdef class Worker:
         self.w.now = now
         expiry.expire(self.w, 0)
 
+    def answer(self, uint8_t kind, uint32_t limit=1 << 20, uint32_t entries=NONE):
+        """Have a question without conditions answered: where it stood after each turn, and what it counted."""
+        cdef verb v
+        memset(&v, 0, sizeof(v))
+        v.kind, v.limit, v.entries, v.max_idle = kind, limit, entries, NONE
+        v.rows = <connection *>zeroed(self.r.capacity * sizeof(connection))
+        self.s.verbs[0] = &v
+        cursors = []
+        while not v.done:
+            mailbox.answer(self.w)
+            cursors.append(v.cursor)
+        free(v.rows)
+        assert self.s.verbs[0] == NULL
+        return cursors, v.n
+
+    def remove_server(self, uint8_t how):
+        """Server 0, whose all connections are."""
+        self.s.servers[0].removed = how
+
     @property
     def behind(self):
         return bool(expiry.wheel_is_behind(self.w) or expiry.half_open_is_due(self.w))
@@ -316,6 +359,8 @@ cdef class Worker:
         return answer.daddr, (answer.dport >> 8) | (answer.dport & 0xFF) << 8
 
 
+FIND, SWEEP = VERB_FIND, VERB_SWEEP
+REMOVED, RESET = SERVER_REMOVED, SERVER_RESET
 STATES = {name: i for i, name in enumerate(
     [tcp_state.state_names[i].decode() for i in range(tcp_state.N_STATES)])}
 PORTS = range(LOCAL_PORT_MIN, LOCAL_PORT_MIN + LOCAL_PORTS)

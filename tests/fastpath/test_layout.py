@@ -24,7 +24,7 @@ SIZES = {
     "struct server": (32, "hop 0, raddr 8, rport 12, protocol 14, removed 15, service 16"),
     "struct server_count": (64, "active 0, total 8, packets 16, bytes 32, port_cursor 48"),
     "struct service_count": (64, "drops 0, drop_bytes 16, cursor 32"),
-    "struct map_slot": (12, "addr 0, port 4, protocol 6, kind 7, service 8"),
+    "struct map_slot": (16, "key 0, service 8"),
 }
 
 

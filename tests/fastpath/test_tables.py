@@ -14,24 +14,51 @@ KEYS = st.tuples(ADDRESSES, st.sampled_from([0, 80, 0x5000, 0xFFFF]), st.sampled
 
 @given(st.lists(st.tuples(KEYS, st.integers(1, 3), st.integers(0, 65535)), max_size=60), st.lists(KEYS, max_size=20))
 def test_service_map(added: list[tuple[tuple[int, int, int], int, int]], strangers: list[tuple[int, int, int]]) -> None:
-    """The service map answers as a dict whose keys keep their first value; it is at most half full."""
+    """The service map answers as a dict whose keys keep their first kind, and take values of that kind; at most half full."""
     made = probe.Map(len(added))
     oracle: dict[tuple[int, int, int], tuple[int, int]] = {}
     for key, kind, service in added:
-        made.add(*key, kind, service)
-        oracle.setdefault(key, (kind, service))
+        made.put(*key, kind, service)
+        if oracle.get(key, (kind,))[0] == kind:
+            oracle[key] = kind, service
     assert made.slots >= 2 * len(oracle)
     for key in [*oracle, *strangers]:
         assert made.find(*key) == oracle.get(key)
 
 
+SERVICE_KEYS = st.tuples(st.integers(1, 4), st.sampled_from([80, 81]), st.sampled_from([6, 17]))
+
+
+@given(st.lists(st.tuples(SERVICE_KEYS, st.integers(0, 3), st.booleans()), max_size=200))
+def test_services_come_and_go(steps: list[tuple[tuple[int, int, int], int, bool]]) -> None:
+    """B28: in place, without end: a key leads to the service that took it last; an address is virtual while it has a
+    service; dropping a service whose key another has taken changes nothing; room that became free is used again."""
+    made = probe.Map(20)
+    oracle: dict[tuple[int, int, int], int] = {}
+    for key, id, comes in steps:
+        if comes:
+            made.serve(id, *key)
+            oracle[key] = id
+        else:
+            made.drop(id, *key)
+            if oracle.get(key) == id:
+                del oracle[key]
+        for port, protocol in ((80, 6), (80, 17), (81, 6), (81, 17)):
+            wanted = (key[0], port, protocol)
+            assert made.find(*wanted) == ((3, oracle[wanted]) if wanted in oracle else None)
+        services = sum(known[0] == key[0] for known in oracle)
+        assert made.find(key[0], 0, 0) == ((1, services) if services else None)
+    assert made.used <= 20
+
+
 @pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 1000, 65536])
 def test_service_map_of_any_size(n: int) -> None:
-    """A map for n keys takes n keys, finds each, and still says no."""
+    """A map for n keys takes n keys and n more, finds each, and still says no."""
     made = probe.Map(n)
-    for i in range(n):
-        made.add(i << 8, 80, 6, 3, i)
-    assert all(made.find(i << 8, 80, 6) == (3, i) for i in range(n))
+    for i in range(2 * n):
+        assert made.has_room(1)
+        made.put(i << 8, 80, 6, 3, i)
+    assert all(made.find(i << 8, 80, 6) == (3, i) for i in range(2 * n))
     assert made.find(1, 80, 6) is None
 
 

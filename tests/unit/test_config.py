@@ -1,5 +1,6 @@
 """jupiter.cfg: what is read, and what is said of wrong values."""
 
+import re
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
@@ -64,11 +65,17 @@ vdev = net_af_packet1,iface=eth2
 
 
 def problems(text: str) -> list[str]:
-    """What is said of a wrong file, without its name."""
+    """What is said of a wrong file, without its name and line."""
+    return [problem for _, problem in placed_problems(text)]
+
+
+def placed_problems(text: str) -> list[tuple[str, str]]:
+    """(line, what is said)."""
     with pytest.raises(ConfigError) as error:
         parse(text, HERE)
     assert error.value.code == "invalid-config"
-    return [line.removeprefix("jupiter.cfg: ") for line in error.value.text.splitlines()]
+    found = [re.fullmatch(r"jupiter\.cfg:(\d*):? (.*)", line) for line in error.value.text.splitlines()]
+    return [(match[1], match[2]) for match in found if match]
 
 
 def test_the_sample_is_read_as_it_stands() -> None:
@@ -160,11 +167,13 @@ def test_the_model_at_start_has_devices_and_local_addresses() -> None:
 def test_a_wrong_value_is_named_with_section_key_value_and_what_was_expected(
     section: str, key: str, value: str, expected: str
 ) -> None:
-    """One wrong value, one line: file, section, key, value, expected."""
+    """One wrong value, one line: file, line, section, key, value, expected."""
     texts = {"DPDK": "", "CONNECTIONS": "", "DEVICE0": SMALLEST.partition("\n")[2]}
     kept = [line for line in texts[section].splitlines() if line.partition(" =")[0] != key]
     texts[section] = "\n".join([*kept, f"{key} = {value}"])
-    (problem,) = problems("\n".join(f"[{name}]\n{text}" for name, text in texts.items()))
+    text = "\n".join(f"[{name}]\n{text}" for name, text in texts.items())
+    ((line, problem),) = placed_problems(text)
+    assert text.splitlines()[int(line) - 1] == f"{key} = {value}"
     assert problem.startswith(f"[{section}] {key} = ")
     named, _, wanted = problem.partition(": expected ")
     assert expected in wanted
@@ -205,7 +214,10 @@ def test_a_device_has_cards_or_vdevs_not_both() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (SMALLEST + "[DEVCE1]\nx = 1\n", "[DEVCE1] unknown section, expected DPDK, CONNECTIONS or DEVICE<n>"),
+        (
+            SMALLEST + "[DEVCE1]\nx = 1\n",
+            "[DEVCE1] unknown section, expected DPDK, CONNECTIONS, CONTROL, DEVICE<n> or VIP",
+        ),
         ("mtu = 1\n" + SMALLEST, "mtu: unknown key"),
         ("[DPDK]\nargs = -l 0,1\n" + SMALLEST, "[DPDK] args: unknown key; did you mean argv?"),
         ("[DPDK]\n", "[DEVICE0] missing section, expected at least one DEVICE<n>"),
@@ -228,7 +240,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"missing\.cfg: cannot read it: No such file"):
         load(tmp_path / "missing.cfg")
     (tmp_path / "latin1.cfg").write_bytes(b"[DPDK]\n# caf\xe9\n")
-    with pytest.raises(ConfigError, match=r"latin1\.cfg: line 2: expected UTF-8"):
+    with pytest.raises(ConfigError, match=r"latin1\.cfg:2: expected UTF-8"):
         load(tmp_path / "latin1.cfg")
 
 
@@ -279,4 +291,4 @@ def test_whatever_is_in_the_file_the_answer_is_settings_or_a_clear_error(text: s
     try:
         assert isinstance(parse(text, HERE), Settings)
     except ConfigError as error:
-        assert error.text.startswith("jupiter.cfg: ")
+        assert all(re.match(r"jupiter\.cfg:(\d+:)? ", line) for line in error.text.split("\n"))

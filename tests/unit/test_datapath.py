@@ -1,9 +1,10 @@
 """Models on their way down, counters on their way up; the engine below is a fake."""
 
+import asyncio
 import importlib
 import sys
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from types import ModuleType
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 
 import fastpath
 from jupiter.errors import JupiterError
-from jupiter.handlers import execute
-from jupiter.model import Model, Protocol, ServiceKey
-from tests.fakes import START, FakeEngine, FakeNeighbour
+from jupiter.ids import Ids
+from jupiter.model import Change, Protocol, RealServer, ServiceKey, VirtualService
+from jupiter.terms import Condition, Search
+from tests.fakes import START, FakeEngine, FakeNeighbour, Operator
 
 VIP = ServiceKey(IPv4Address("10.0.1.1"), 80, Protocol.TCP)
 VS = {"service": str(VIP)}
@@ -52,18 +54,19 @@ def datapath(engine: FakeEngine, mirror: FakeMirror, monkeypatch: pytest.MonkeyP
     """A Datapath that has loaded the fake in the engine's place."""
     monkeypatch.setitem(sys.modules, "fastpath.engine", engine)  # type: ignore[arg-type]
     monkeypatch.setattr(fastpath, "engine", engine, raising=False)
-    monkeypatch.delitem(sys.modules, "jupiter.datapath", raising=False)
+    for name in ("jupiter.datapath", "jupiter.gauges"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     module: ModuleType = importlib.import_module("jupiter.datapath")
     datapath = module.Datapath(START)
     datapath.follow(mirror)
+    datapath.sample()
     yield datapath
-    sys.modules.pop("jupiter.datapath", None)
+    for name in ("jupiter.datapath", "jupiter.gauges"):
+        sys.modules.pop(name, None)
 
 
 def run(datapath: Any, method: str, **params: Any) -> None:
-    outcome = execute(datapath, method, params)
-    assert isinstance(outcome, Model)
-    datapath.publish(outcome)
+    Operator(datapath)(method, **params)
 
 
 def serve(datapath: Any, *servers: str) -> None:
@@ -115,9 +118,15 @@ def test_a_refusal_changes_nothing(datapath: Any, engine: FakeEngine) -> None:
         with pytest.raises(JupiterError, match="out of memory") as error:
             run(datapath, "rs/add", **VS, server="1.1.1.4:80")
         assert error.value.code == "publish-failed"
+    engine.refuses, engine.refuses_to_commit = None, "out of memory"
+    for _ in range(2 * engine.MAX_SERVERS):
+        with pytest.raises(JupiterError, match="out of memory"):
+            run(datapath, "vs/add", service="10.0.1.9:80 tcp")
+        with pytest.raises(JupiterError, match="out of memory"):
+            run(datapath, "rs/add", **VS, server="1.1.1.4:80")
     assert datapath.model is model
     assert engine.services is services
-    engine.refuses = None
+    engine.refuses_to_commit = None
     run(datapath, "rs/add", **VS, server="1.1.1.4:80")
     assert len(server_ids(engine)) == 2
 
@@ -247,11 +256,88 @@ def test_rates_come_from_the_last_two_samples(
     datapath: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter([10.0, 12.0])
-    monkeypatch.setattr("jupiter.datapath.monotonic", lambda: next(times))
+    monkeypatch.setattr("jupiter.gauges.monotonic", lambda: next(times))
     datapath.add_port(START.devices[0], [], "net_null0", 256, 512)
-    assert datapath.device_traffic()[0].rx_pps == 0
+    datapath.tick()
     engine.port_counts = engine.PortCounters(rx_packets=100, rx_bytes=6400, tx_packets=50, tx_bytes=3200, mbufs_free=9)
+    engine.dropped = 8
+    engine.worker_counts = engine.WorkerCounters(
+        turns=2000, busy_turns=10, packets=300, busy_ticks=50, ticks=400, parked=3
+    )
     datapath.tick()
     traffic = datapath.device_traffic()[0]
     assert (traffic.rx_packets, traffic.mbufs_free) == (100, 9)
     assert (traffic.rx_pps, traffic.tx_pps, traffic.rx_bps, traffic.tx_bps) == (50, 25, 3200, 1600)
+    assert datapath.drops() == [("no_service", 8, 4, "no service on this port")]
+    first, second = datapath.worker_traffic()
+    assert (first.busy, first.turns, first.packets, first.per_turn, first.parked) == (12.5, 1000, 150, 30.0, 3)
+    assert (first.least_ports, second.least_ports) == (64500, 100)
+
+
+def test_devices_count_from_zero_again(datapath: Any, engine: FakeEngine) -> None:
+    """netdev/reset; what is no counter stays."""
+    datapath.add_port(START.devices[0], [], "net_null0", 256, 512)
+    datapath.sample()
+    datapath.sample()
+    engine.port_counts = engine.PortCounters(rx_packets=100, mbufs_in_use=4)
+    datapath.count_devices_from_zero()
+    engine.port_counts = engine.PortCounters(rx_packets=107, mbufs_in_use=5)
+    traffic = datapath.device_traffic()[0]
+    assert (traffic.rx_packets, traffic.mbufs_in_use) == (7, 5)
+
+
+def test_connections_that_are_to_be_reset_are_swept_by_every_worker(datapath: Any, engine: FakeEngine) -> None:
+    """B26: of the servers that leave by this change; with a service that goes, also of those that had left before."""
+    serve(datapath, "1.1.1.3:80", "1.1.1.4:80", "1.1.1.5:80")
+    ids = server_ids(engine)
+    engine.busy = set(ids.values())
+    run(datapath, "rs/del", **VS, server="1.1.1.3:80")
+    assert (engine.reset, engine.swept) == ([], [])
+    run(datapath, "rs/del", **VS, server="1.1.1.4:80", policy="reset")
+    assert (engine.reset, engine.swept) == ([ids[R4.packed]], [0, 1])
+    run(datapath, "vs/del", **VS, policy="reset")
+    assert sorted(engine.reset[1:]) == sorted(ids.values())
+    assert engine.swept == [0, 1, 0, 1]
+
+
+def test_a_large_change_is_planned_beside_the_loop(datapath: Any, engine: FakeEngine, mirror: FakeMirror) -> None:
+    """Others are served meanwhile; ids that come back meanwhile come back once."""
+    datapath._server_ids = Ids("real server", 1 << 20)
+    serve(datapath, "1.1.1.3:80")
+    old = server_ids(engine)[R3.packed]
+    servers = [RealServer(IPv4Address(0x01010200 + n), 80) for n in range(3000)]
+    wanted = VirtualService(VIP, "wrr", servers={server.key: server for server in servers})
+
+    async def publish() -> int:
+        turns = 0
+        publishing = asyncio.create_task(datapath.publish(Change((wanted,))))
+        while not publishing.done():
+            turns += 1
+            datapath.tick()
+            await asyncio.sleep(0)
+        await publishing
+        return turns
+
+    assert asyncio.run(publish()) > 3
+    assert datapath.model.services[VIP] == wanted
+    datapath.tick()
+    assert sorted(mirror.watched) == [server.address for server in servers]
+    assert set(server_ids(engine).values()) == set(range(1, 3001))
+    assert old == 0
+
+
+def test_connections_are_asked_of_one_worker_after_the_other(datapath: Any, engine: FakeEngine) -> None:
+    """A page may be empty; a cursor is WORKER:POSITION."""
+    ends = ("client", "rs")
+    search = Search(Protocol.UDP, (Condition(ends, IPv4Network("10.0.0.0/8"), 53), Condition(("vip",), None, 80)), 2.5)
+    cursors, cursor = [], ""
+    while cursor is not None:
+        found, cursor = asyncio.run(datapath.connections(search, cursor))
+        cursors.append(cursor)
+        assert found == []
+    assert cursors == ["0:77", "1:0", None]
+    matches = [(1 | 8, bytes([10, 0, 0, 0]), bytes([255, 0, 0, 0]), 53), (2, bytes(4), bytes(4), 80)]
+    assert engine.found == [(worker, 17, matches, 2.5, position) for worker, position in ((0, 0), (0, 77), (1, 0))]
+    for wrong in ("x", "2:0", "0", "-1:0"):
+        with pytest.raises(JupiterError, match="Invalid cursor"):
+            asyncio.run(datapath.connections(search, wrong))

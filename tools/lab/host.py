@@ -105,14 +105,15 @@ class Server(Host):
 class Director(Host):
     """Where jupiter runs: /etc/jupiter/jupiter.cfg, /run and /var/log are the laboratory's own."""
 
-    def configure(self, topology: Topology, dpdk: Mapping[str, str] = {}) -> None:
-        """Write jupiter.cfg for this topology; dpdk: further or other keys of its [DPDK] section."""
+    def configure(self, topology: Topology, dpdk: Mapping[str, str] = {}, name: str = "jupiter") -> None:
+        """Write NAME.cfg for this topology; dpdk: further or other keys of its [DPDK] section."""
         sections = {"DPDK": {"argv": eal_cores(), **dpdk}}
         for number, device in enumerate(topology.devices):
             sections[f"DEVICE{number}"] = {
                 "name": device.name,
                 "ipv4": device.ipv4,
                 "netmask": "255.255.255.0",
+                **({"gw": device.gateway} if device.gateway else {}),
                 "local-ipv4": device.local_ipv4,
                 "vdev": f"net_af_packet{number},iface={device.interface}",
             }
@@ -121,7 +122,7 @@ class Director(Host):
             for name, keys in sections.items()
         )
         self.path("/etc/jupiter").mkdir(exist_ok=True)
-        self.path("/etc/jupiter/jupiter.cfg").write_text(text)
+        self.path(f"/etc/jupiter/{name}.cfg").write_text(text)
 
     def ctl(self, *argv: str) -> str:
         """Output of a jupiter-ctl command."""

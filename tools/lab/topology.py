@@ -1,7 +1,7 @@
-"""The laboratory's two shapes, as data."""
+"""The laboratory's shapes, as data."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 VIP = "10.0.1.1"
 NO_IPV6 = "net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1"  # its chatter disturbs counters
@@ -11,12 +11,16 @@ LOCAL_ADDRESSES = "10.0.2.1/32, 10.0.2.2/32, 10.0.2.3/32, 10.0.2.4/32"
 
 @dataclass(frozen=True)
 class Cable:
-    """A veth from a host's interface to a bridge. address: with prefix length; None where DPDK takes the interface."""
+    """A veth from a host's interface to a bridge. address: with prefix length; None where DPDK takes the interface.
+
+    index: the interface's number, None for the kernel's choice.
+    """
 
     host: str
     interface: str
     bridge: str
     address: str | None = None
+    index: int | None = None
 
 
 @dataclass(frozen=True)
@@ -27,13 +31,20 @@ class Device:
     ipv4: str
     interface: str
     local_ipv4: str = ""
+    gateway: str = ""
 
 
 @dataclass(frozen=True)
 class Route:
+    """gateway: an address, or `dev INTERFACE` for what is on the link itself."""
+
     host: str
     destination: str
     gateway: str
+
+    def command(self) -> str:
+        way = self.gateway if self.gateway.startswith("dev ") else f"via {self.gateway}"
+        return f"ip -n {self.host} route add {self.destination} {way}"
 
 
 @dataclass(frozen=True)
@@ -42,6 +53,7 @@ class Topology:
     routes: tuple[Route, ...]
     devices: tuple[Device, ...]
     server_addresses: tuple[str, ...]
+    routers: tuple[str, ...] = ()
 
     def hosts(self) -> list[str]:
         return sorted({cable.host for cable in self.cables})
@@ -59,12 +71,15 @@ class Topology:
         for cable in self.cables:
             yield from _plug(cable)
         for route in self.routes:
-            yield f"ip -n {route.host} route add {route.destination} via {route.gateway}"
+            yield route.command()
+        for router in self.routers:
+            yield f"ip netns exec {router} sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0"
 
 
 def _plug(cable: Cable) -> Iterator[str]:
     outlet = f"{cable.host}-{cable.interface}"
-    yield f"ip link add {cable.interface} netns {cable.host} type veth peer name {outlet} netns switch"
+    number = "" if cable.index is None else f" index {cable.index}"
+    yield f"ip link add {cable.interface}{number} netns {cable.host} type veth peer name {outlet} netns switch"
     yield f"ip -n switch link set {outlet} up master {cable.bridge}"
     # A veth hands its peer frames whose checksum nobody has computed yet: a kernel peer knows, DPDK does not.
     # Turns TSO off too.
@@ -109,4 +124,34 @@ TWO_ARM = Topology(
         Device("jupiter1", "2.2.2.2", "eth2", LOCAL_ADDRESSES),
     ),
     server_addresses=("2.2.2.3", "2.2.2.4"),
+)
+
+# server2 is behind a router, the director's default gateway. Whoever sends to VIPs and local addresses takes them to be
+# on the link, where the data plane answers ARP for them: so nothing depends on the director's own address.
+ROUTED = Topology(
+    cables=(
+        Cable("client", "eth0", "lan", "1.1.1.1/24"),
+        Cable("director", "eth1", "lan"),
+        Cable("router", "eth0", "lan", "1.1.1.254/24"),
+        Cable("router", "eth1", "rack", "3.3.3.1/24"),
+        Cable("server1", "eth0", "lan", "1.1.1.3/24"),
+        Cable("server2", "eth0", "rack", "3.3.3.4/24"),
+    ),
+    routes=(
+        Route("client", "10.0.1.0/24", "dev eth0"),
+        Route("server1", "10.0.2.0/24", "dev eth0"),
+        Route("router", "10.0.2.0/24", "dev eth0"),
+        Route("server2", "default", "3.3.3.1"),
+    ),
+    devices=(Device("jupiter0", "1.1.1.2", "eth1", LOCAL_ADDRESSES, "1.1.1.254"),),
+    server_addresses=("1.1.1.3", "3.3.3.4"),
+    routers=("router",),
+)
+
+# As ROUTED, but nobody knows a way: the client none to VIPs, the router none to local addresses, the director none to
+# server2. BGP shall tell them.
+UNROUTED = replace(
+    ROUTED,
+    routes=(Route("server1", "10.0.2.0/24", "dev eth0"), Route("server2", "default", "3.3.3.1")),
+    devices=(Device("jupiter0", "1.1.1.2", "eth1", LOCAL_ADDRESSES),),
 )

@@ -1,0 +1,243 @@
+"""What runs: the one road that every change takes, the commands about services as a whole, and what survives a restart.
+
+Owner: the asyncio loop. Changes wait for each other, whoever asks for them; questions wait for nobody.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from ipaddress import IPv4Network
+from itertools import islice
+from typing import Final
+
+from jupiter import commands, comparison, handmade, services
+from jupiter.commands import Command
+from jupiter.counters import Published
+from jupiter.errors import JupiterError
+from jupiter.handlers import HANDLERS
+from jupiter.model import Change, Policy, ServiceKey, Services, diff
+from jupiter.pages import PAGE, Json
+from jupiter.session import Session
+from jupiter.state import StateFile
+from jupiter.terms import Condition, Search
+
+log = logging.getLogger(__name__)
+
+SAVE_SECONDS: Final = 0.2
+"""From a change by hand to its place in the state file, at most; changes in between share one write."""
+RETRY_SECONDS: Final = 10.0
+"""After a write that failed."""
+
+
+class Listing:
+    """A long answer that is as it was when its first page was asked for. position: rows that were taken."""
+
+    def __init__(self, rows: Iterable[Json]) -> None:
+        self._rows = iter(rows)
+        self._position = 0
+
+    def page(self, cursor: str) -> Json:
+        if cursor != (str(self._position) if self._position else ""):
+            raise JupiterError(
+                "invalid-argument", f"Invalid cursor {commands.shorten(cursor)}, expected the last answer's."
+            )
+        taken = list(islice(self._rows, PAGE))
+        self._position += len(taken)
+        return {"rows": taken, "cursor": str(self._position) if len(taken) == PAGE else None}
+
+
+class Running:
+    """The published services and the configuration behind them.
+
+    configured: reads the services of the configuration files, in a thread; raises JupiterError. stop: ends the service.
+    """
+
+    def __init__(
+        self, datapath: Published, configured: Callable[[], Services], state: StateFile | None, stop: Callable[[], None]
+    ) -> None:
+        self._datapath = datapath
+        self._configured = configured
+        self._state = state
+        self._stop = stop
+        self._base: Services = {}
+        """The configuration as it was last applied."""
+        self._touched: set[ServiceKey] = set()
+        """Services that the hand has changed since."""
+        self._one_at_a_time = asyncio.Lock()
+        self._unsaved = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._saver: asyncio.Task[None] | None = None
+        self._own: Mapping[str, Callable[..., Awaitable[Json]]] = {
+            "apply": self._apply,
+            "diff": self._diff,
+            "check": self._check,
+            "save": self._save,
+            "reload": self._reload,
+            "stop": self._end,
+            "vs/conn-report": self._conn_report,
+        }
+
+    async def begin(self, configured: Services) -> None:
+        """Publish the configuration, and upon it what the hand had done before the last end. Raises JupiterError."""
+        deeds = self._state.load() if self._state else []
+        wanted = await asyncio.to_thread(handmade.together, configured, deeds)
+        await self._datapath.publish(diff({}, wanted))
+        self._base, self._touched = configured, {deed.key for deed in deeds}
+        for deed in deeds:
+            if deed.key not in wanted and deed.deed is handmade.Deed.CHANGED:
+                log.warning("virt service %s is not configured any more: what was set by hand is dropped", deed.key)
+        if self._state:
+            self._saver = asyncio.create_task(self._keep_saved(self._state))
+
+    async def end(self) -> None:
+        """Write down what is not written yet."""
+        self._ending.set()
+        self._unsaved.set()
+        if self._saver:
+            await self._saver
+
+    async def execute(self, method: str, params: Mapping[str, object], session: Session) -> Json:
+        """Validate and carry out one command; raises JupiterError naming what was wrong."""
+        command = commands.find(method)
+        arguments = command.validate(params)
+        changes = command.changes_with(arguments)
+        if changes and session.read_only:
+            raise JupiterError("read-only", f"Command {command.name} changes something, and this socket only reads.")
+        if command.name in self._own:
+            return await self._own[command.name](session, **arguments)
+        if changes:
+            async with self._one_at_a_time:
+                return await self._change(command, arguments, params, session)
+        outcome = HANDLERS[command.name](self._datapath, **arguments)
+        return await outcome if isinstance(outcome, Awaitable) else outcome
+
+    async def _change(
+        self, command: Command, arguments: Mapping[str, object], params: Mapping[str, object], session: Session
+    ) -> Json:
+        outcome = HANDLERS[command.name](self._datapath, **arguments)
+        if isinstance(outcome, Change):
+            await self._publish(outcome)
+            outcome = None
+        log.info("%s %s: by %s", command.name, " ".join(map(str, params.values())), session)
+        return outcome
+
+    async def _publish(self, change: Change) -> None:
+        await self._datapath.publish(change)
+        self._touched.update(service.key for service in change.put)
+        self._touched.update(change.removed)
+        self._unsaved.set()
+
+    # Services as a whole
+
+    async def _parsed(self, session: Session, file: str) -> Services:
+        return await asyncio.to_thread(services.parse, session.take_draft(), file, self._datapath.model.role_of)
+
+    async def _change_to(self, wanted: Services, policy: Policy = Policy.KEEP) -> Change:
+        return await asyncio.to_thread(_difference, self._datapath.model.services, wanted, policy)
+
+    async def _apply(self, session: Session, file: str, policy: Policy) -> Json:
+        wanted = await self._parsed(session, file)
+        async with self._one_at_a_time:
+            before = self._datapath.model.services
+            change = await self._change_to(wanted, policy)
+            await self._publish(change)
+        return self._applied(f"apply {file}", before, change, str(session))
+
+    async def _reload(self, session: Session) -> Json:
+        return await self.reload(str(session))
+
+    async def reload(self, who: str) -> Json:
+        """Apply the configuration files; raises JupiterError, and nothing changes."""
+        configured = await asyncio.to_thread(self._configured)
+        async with self._one_at_a_time:
+            before = self._datapath.model.services
+            change = await self._change_to(configured)
+            await self._publish(change)
+            self._base, self._touched = configured, set()
+        return self._applied("reload", before, change, who)
+
+    def _applied(self, what: str, before: Services, change: Change, who: str) -> Json:
+        figures = comparison.figures(before, change)
+        log.info(
+            "%s: %s: by %s", what, ", ".join(f"{name} {n}" for name, n in figures.items() if n) or "no change", who
+        )
+        return figures
+
+    async def _diff(self, session: Session, file: str, cursor: str) -> Json:
+        if not cursor:
+            before = self._datapath.model.services
+            change = await self._change_to(await self._parsed(session, file))
+            session.kept = Listing(comparison.rows(before, change))
+        return _listing(session).page(cursor)
+
+    async def _check(self, session: Session, file: str) -> Json:
+        found = await self._parsed(session, file)
+        return {"services": len(found), "servers": sum(len(service.servers) for service in found.values())}
+
+    async def _save(self, session: Session, cursor: str) -> Json:
+        if not cursor:
+            session.kept = Listing(services.lines(self._datapath.model.services.values()))
+        return _listing(session).page(cursor)
+
+    async def _conn_report(self, session: Session, service: ServiceKey, seconds: int, cursor: str) -> Json:
+        if not cursor:
+            self._datapath.model.service(service)
+            session.kept = Listing(await self._clients(service, seconds))
+        return _listing(session).page(cursor)
+
+    async def _clients(self, service: ServiceKey, seconds: int) -> Iterator[Json]:
+        """Clients of a service by their number of connections, most first."""
+        virtual = Condition(("vip",), IPv4Network(service.address), service.port)
+        search = Search(service.protocol, (virtual,), float(seconds))
+        count = Counter[str]()
+        cursor: str | None = ""
+        while cursor is not None:
+            found, cursor = await self._datapath.connections(search, cursor)
+            count.update(connection.client[0] for connection in found)
+        return ({"ip": ip, "count": n} for ip, n in count.most_common())
+
+    async def _end(self, session: Session) -> None:
+        log.info("stop: by %s", session)
+        self._stop()
+
+    # What survives a restart
+
+    async def _keep_saved(self, state: StateFile) -> None:
+        while True:
+            await self._unsaved.wait()
+            last = self._ending.is_set()
+            pause = SAVE_SECONDS if await self._write(state) else RETRY_SECONDS
+            if last:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), pause)
+
+    async def _write(self, state: StateFile) -> bool:
+        """False where the file could not be written; it is tried again."""
+        self._unsaved.clear()
+        running, base, touched = self._datapath.model.services, self._base, tuple(self._touched)
+        try:
+            await asyncio.to_thread(_save_deeds, state, base, running, touched)
+        except OSError as error:
+            log.error("what was set by hand cannot be written down: %s", error)
+            self._unsaved.set()
+            return False
+        return True
+
+
+def _save_deeds(state: StateFile, base: Services, running: Services, touched: Iterable[ServiceKey]) -> None:
+    deeds = (handmade.between(base.get(key), running.get(key)) for key in touched)
+    state.save(deed for deed in deeds if deed)
+
+
+def _difference(running: Services, wanted: Services, policy: Policy) -> Change:
+    change = diff(running, services.with_health_of(running, wanted))
+    return Change(change.put, change.removed, policy)
+
+
+def _listing(session: Session) -> Listing:
+    if not isinstance(session.kept, Listing):
+        raise JupiterError("invalid-argument", "Invalid cursor, expected that of the last answer on this connection.")
+    return session.kept
