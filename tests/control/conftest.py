@@ -19,7 +19,7 @@ from tests.fakes import FakeDatapath
 class Service:
     """Serves on .path until stop(), or until a client asks for the end (.stopped is set then).
 
-    executor: what jupiter-service has, on a fake data plane, unless given; options: ControlServer's.
+    executor: what runs on .datapath unless given; options: ControlServer's.
     """
 
     def __init__(self, directory: Path, executor: Executor | None = None, **options: Any) -> None:
@@ -28,9 +28,9 @@ class Service:
         self.stopped = threading.Event()
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever)
-        self.server = ControlServer(
-            self.path, executor or Running(self.datapath, dict, None, self.stopped.set), **options
-        )
+        self._closed = False
+        executor = executor or Running(self.datapath, dict, None, self.stopped.set)
+        self.server = ControlServer(self.path, executor, **options)
 
     def start(self) -> "Service":
         self._thread.start()
@@ -38,7 +38,9 @@ class Service:
         return self
 
     def close(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.server.close(), self.loop).result(10)
+        if not self._closed:
+            self._closed = True
+            asyncio.run_coroutine_threadsafe(self.server.close(), self.loop).result(10)
 
     def stop(self) -> None:
         self.close()
@@ -60,13 +62,5 @@ def directory() -> Iterator[Path]:
 @pytest.fixture
 def service(directory: Path) -> Iterator[Service]:
     running = Service(directory).start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def impatient_service(directory: Path) -> Iterator[Service]:
-    """Gives a client 0.2 s to send a request, and as long to take the answer."""
-    running = Service(directory, idle_seconds=0.2, slow_seconds=0.2).start()
     yield running
     running.stop()
