@@ -43,9 +43,10 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "top.screen": {"top.rates", "top.sections", "top.watch"},
     "top.terminal": set(),
     "top.live": {"control.client", "errors", "top", "top.screen", "top.terminal", "top.watch"},
+    "own": {"completion", "manual", "options", "top", "top.live"},
     "cli": {
-        *("", "commands", "completion", "control.client", "errors", "endings", "files", "manual", "options", "render"),
-        *("top", "top.live"),
+        *("", "commands", "completion", "control.client", "errors", "endings", "files", "manual", "options"),
+        *("own", "render"),
     },
     "service": {"", "config", "control", "control.server", "daemon", "datapath", "eal", "errors", "host"},
 }
