@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
-from jupiter import VERSION, commands, completion, endings, files, manual, options, render
+from jupiter import VERSION, commands, completion, endings, files, manual, options, output, render
 from jupiter.commands import Command
 from jupiter.control.client import Client
 from jupiter.errors import JupiterError
@@ -85,7 +85,7 @@ def _run(ctx: click.Context, command: Command, words: Sequence[str]) -> None:
         for draft in drafts:
             service.draft(draft)
         lines = _answer(service, command, params, as_json)
-        _print(lines) if target == "-" else files.write(target, lines)
+        output.write(lines) if target == "-" else files.write(target, lines)
 
 
 def _split_target(command: Command, words: Sequence[str]) -> tuple[Sequence[str], str]:
@@ -136,7 +136,7 @@ def _json_array(rows: Iterable[Any]) -> Iterator[str]:
 @click.pass_context
 def cli(ctx: click.Context, /, **_: Any) -> None:
     if ctx.invoked_subcommand is None:
-        _print(_usages())
+        output.write(_usages())
 
 
 def _usages() -> Iterator[str]:
@@ -171,7 +171,7 @@ def run(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return endings.INTERRUPTED
     except BrokenPipeError:
-        _forget_output()
+        output.forget()
         return endings.UNREAD
     except Exception as error:
         if "--debug" in words:
@@ -183,22 +183,6 @@ def run(words: Sequence[str]) -> int:
 def _say(words: Sequence[str], code: str, text: str) -> None:
     """An error; the words alone tell how, for it may be one of them that is wrong."""
     click.echo(json.dumps({"error": {"code": code, "message": text}}) if "--json" in words else text, err=True)
-
-
-def _print(lines: Iterable[str]) -> None:
-    try:
-        sys.stdout.writelines(f"{line}\n" for line in lines)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _forget_output()
-        raise JupiterError("file-unwritable", f"Cannot write the answer: {error.strerror or error}.") from None
-
-
-def _forget_output() -> None:
-    """Or Python would try once more on its way out, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complete(instruction: str) -> int:

@@ -32,6 +32,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "daemon": {"errors"},
     "render": {"commands"},
     "files": {"errors"},
+    "output": {"errors"},
     "endings": {"errors"},
     "options": {"control", "errors"},
     "manual": {"commands", "endings"},
@@ -42,11 +43,11 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "top.sections": {"top.rates", "top.watch"},
     "top.screen": {"top.rates", "top.sections", "top.watch"},
     "top.terminal": set(),
-    "top.live": {"control.client", "errors", "top", "top.screen", "top.terminal", "top.watch"},
+    "top.live": {"control.client", "errors", "output", "top", "top.screen", "top.terminal", "top.watch"},
     "own": {"completion", "manual", "options", "top", "top.live"},
     "cli": {
         *("", "commands", "completion", "control.client", "errors", "endings", "files", "manual", "options"),
-        *("own", "render"),
+        *("output", "own", "render"),
     },
     "service": {"", "config", "control", "control.server", "daemon", "datapath", "eal", "errors", "host"},
 }
