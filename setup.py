@@ -39,6 +39,7 @@ def extension(name: str, source: str) -> Extension:
             *dpdk("--cflags"),
             f"-march={march}",
             "-O2",
+            "--param=large-function-insns=20000",  # a turn is one function, however much stands in its stages
             "-g",
             "-fno-strict-aliasing",
             "-Wno-unused-function",

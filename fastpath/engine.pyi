@@ -2,11 +2,13 @@
 
 Addresses are network-order bytes (4 for IPv4), MAC addresses 6 bytes, ports and ids plain integers,
 times seconds, lengths bytes. Every function raises EngineError with a text fit for an operator.
-Nothing here is thread-safe but kernel_loop(): one control thread calls everything else.
+Nothing here is thread-safe but kernel_loop() and progress(): one control thread calls everything else.
 """
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Final, Generic, NamedTuple, TypeVar
+
+_Answer = TypeVar("_Answer")
 
 class EngineError(Exception): ...
 
@@ -19,6 +21,13 @@ DROP_REASONS: Final[dict[str, str]]
 MAX_SERVICES: Final[int]
 MAX_SERVERS: Final[int]
 MAX_PORTS: Final[int]
+MAX_MATCHES: Final[int]
+"""Conditions of one find()."""
+CLIENT: Final = 1
+VIRTUAL: Final = 2
+LOCAL: Final = 4
+REAL: Final = 8
+"""Ends of a connection: bits of Match.ends."""
 MAX_WRR_SLOTS: Final[int]
 """Sum of a service's weights, divided by their greatest common divisor, that one schedule can hold."""
 
@@ -32,12 +41,13 @@ class Timeouts(NamedTuple):
 
 class Environment(NamedTuple):
     """What init() found: main lcore, worker lcores, "huge pages" or "normal pages" under the connection region, its
-    bytes."""
+    bytes; ticks of the TSC in a second."""
 
     main_lcore: int
     worker_lcores: tuple[int, ...]
     region_pages: str
     region_bytes: int
+    tsc_hz: int
 
 class Port(NamedTuple):
     """A configured DPDK port: number, its EAL device name, PMD, MAC and link speed (Mb/s, 0 unknown)."""
@@ -123,6 +133,11 @@ class Connection(NamedTuple):
     server: int
 
 class WorkerCounters(NamedTuple):
+    """busy_turns, busy_ticks: of turns that carried packets. ticks: of the TSC, spent between start() and stop(); the busy
+    share is a difference of busy_ticks over one of ticks. packets: taken through the stages (one that was parked: twice).
+    parked: packets that wait for a next hop now. to_kernel_depth, from_kernel_depth: frames that stand in the rings of the
+    worker's kernel interfaces now."""
+
     lcore: int
     turns: int
     busy_turns: int
@@ -130,6 +145,69 @@ class WorkerCounters(NamedTuple):
     connections: int
     half_open: int
     connections_free: int
+    ticks: int
+    busy_ticks: int
+    parked: int
+    to_kernel_depth: int
+    from_kernel_depth: int
+
+class Match(NamedTuple):
+    """True of a connection when one of `ends` (a sum of CLIENT, VIRTUAL, LOCAL, REAL) has this address, as far as the bits
+    of `mask` go (4 bytes, as address), and this port (0: any)."""
+
+    ends: int
+    address: bytes
+    mask: bytes
+    port: int
+
+class Question(Generic[_Answer]):
+    """What a worker was asked. It answers in its own time, a bounded part of it each turn, one question after the other;
+    nothing is lost when the caller lets go of one. stop() has the rest answered; a worker that does not run is answered
+    for at once. Made by find(), sweep() and send() alone."""
+
+    def done(self) -> bool:
+        """Whether the answer is there: never waits. To be asked now and then, of any question: that also hands the worker
+        its next one."""
+
+    def result(self) -> _Answer:
+        """The answer; waits for it."""
+
+class Usage(NamedTuple):
+    """Connections of a worker to servers whose next hop is on this port, and its local ports there.
+
+    local_ports: towards one server (local addresses x 64,512); least_free: of these, what the server that has most
+    connections leaves.
+    """
+
+    worker: int
+    port: int
+    tcp: int
+    udp: int
+    local_ports: int
+    least_free: int
+
+class Memory(NamedTuple):
+    """EAL's heap on one NUMA socket; sizes in bytes, counts in blocks. free_count: blocks that are free."""
+
+    socket: int
+    heap_size: int
+    free_size: int
+    alloc_size: int
+    greatest_free_size: int
+    alloc_count: int
+    free_count: int
+
+class PortInfo(NamedTuple):
+    """What a port is now: queue sizes in descriptors, as its driver took them; speed 0: unknown."""
+
+    driver: str
+    mac: bytes
+    rx_queues: int
+    tx_queues: int
+    rx_size: int
+    tx_size: int
+    link_up: bool
+    link_speed_mbps: int
 
 def region_bytes(connections: int) -> int:
     """Bytes of the connection region, a multiple of 2 MB: what to reserve huge pages for, beside EAL's memory."""
@@ -176,11 +254,13 @@ def publish(services: Sequence[Service], removed: Sequence[int] = (), reset: Seq
     """commit(prepare(...)).
 
     Servers that were in a replaced or removed service and are in none of this change are marked removed: their TCP
-    connections live on, their UDP connections go with their next packet. Of those in `reset` the mark says so.
+    connections live on, their UDP connections go with their next packet. Those in `reset`, which may also have left
+    before, are marked for that instead: the next sweep() of each worker ends their connections.
     """
 
 def set_next_hop(server: int, port: int, mac: bytes | None) -> None:
-    """The MAC and port towards server id `server`; None: unresolved, its packets are dropped as next_hop_unresolved."""
+    """The MAC and port towards server id `server`; None: unresolved. A few of its packets then wait for at most a second
+    (parking), the others are dropped as parking_full, those that waited in vain as next_hop_unresolved."""
 
 def server_totals(servers: Sequence[int]) -> ServerCounters:
     """Summed over these servers as well."""
@@ -195,7 +275,7 @@ def start() -> None:
     """Launch a poll loop on each worker lcore."""
 
 def stop() -> None:
-    """End the poll loops and kernel_loop(), and wait for them."""
+    """End the poll loops and kernel_loop(), and wait for them. Parked packets are dropped, questions answered."""
 
 def close() -> None:
     """stop(), then close the ports and EAL. The process cannot init() again."""
@@ -214,12 +294,42 @@ def port_counters(port: int) -> PortCounters: ...
 def port_link(port: int) -> tuple[bool, int]:
     """(up, speed in Mb/s)."""
 
+def port_info(port: int) -> PortInfo: ...
 def worker_counters() -> list[WorkerCounters]: ...
-def connections(worker: int, protocol: int, cursor: int = 0, limit: int = 1024) -> tuple[list[Connection], int | None]:
-    """One page of a worker's connections, and the cursor of the next page (None: that was the last).
+def progress() -> list[int]:
+    """Turns of each worker so far; before init() none. Any thread may ask: a worker whose number stands still hangs."""
 
-    Taken by the worker itself, a bounded number of entries each turn, between packets.
-    """
+def usage() -> list[Usage]:
+    """A row for each worker and port. Takes time in proportion to the highest server id that had a next hop, without the
+    GIL."""
+
+def memory() -> list[Memory]:
+    """EAL's memory, socket by socket."""
+
+def find(
+    worker: int,
+    protocol: int = 0,
+    matches: Sequence[Match] = (),
+    max_idle: float | None = None,
+    cursor: int = 0,
+    limit: int = 1024,
+    entries: int = 1 << 16,
+) -> Question[tuple[list[Connection], int | None]]:
+    """A page of a worker's connections: those of `protocol` (0: all) for which all of at most MAX_MATCHES `matches` hold,
+    and that saw a packet in the last `max_idle` seconds. It ends with `limit` rows, or when `entries` entries were looked
+    at, wanted or not: so it may be empty and not the last. The answer: rows, and the cursor of the next page (None: that
+    was the last). A connection that lives through all pages is in exactly one of them."""
+
+def sweep(worker: int) -> Question[int]:
+    """Reset the connections of servers that publish() marked for it. TCP: both ends get a RST at once, and what they still
+    send within Timeouts.tcp_closed is answered by one and dropped as connection_reset, but for a SYN of the client, which
+    opens a new connection. UDP and half-open without an answer: forgotten. The answer: how many it were."""
+
+def send(worker: int, port: int, frames: Sequence[bytes]) -> Question[int]:
+    """Transmit whole Ethernet frames on this port, in order. The answer: for how many there was a packet buffer."""
+
+def connections(worker: int, protocol: int, cursor: int = 0, limit: int = 1024) -> tuple[list[Connection], int | None]:
+    """find() without conditions, and its answer."""
 
 def run_once(
     frames: Sequence[bytes | tuple[int, bytes] | tuple[int, bytes, int]],

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections import namedtuple
+from collections import deque, namedtuple
+from types import GenericAlias
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -16,11 +17,14 @@ from fastpath.kernel_loop cimport carry_frames
 from fastpath.layout cimport *
 from fastpath.layout cimport worker as layout_worker  # where a parameter is called worker
 from fastpath.net.frame cimport frame_at, load48, rte_be_to_cpu_32, rte_cpu_to_be_16, rte_cpu_to_be_32
+from fastpath.net.headers cimport PROTO_TCP
 from fastpath.stage.answer cimport answer as answer_verb
-from fastpath.stage.expire cimport half_open_is_due, wheel_is_behind
+from fastpath.stage.dispatch cimport flush
+from fastpath.stage.expire cimport free_dead, half_open_is_due, wheel_is_behind
 from fastpath.table.block cimport block_fill, block_free, member, pool_new
 from fastpath.table.frame_ring cimport (
-    load_acquire, ring_front, ring_is_empty, ring_release, ring_write, store_release)
+    load_acquire, ring_depth, ring_front, ring_is_empty, ring_release, ring_write, store_release)
+from fastpath.table.parking cimport empty_parking, parking_is_due
 from fastpath.table.region cimport MAP_FAILED, mmap, region_init, region_map, region_plan, table_open
 from fastpath.table.service cimport IPONLY, IPPORT, N_SCHEDULERS, RR, WRR
 from fastpath.table.service_map cimport (
@@ -60,7 +64,7 @@ SCHEDULERS = {"rr": RR, "wrr": WRR, "ipport": IPPORT, "iponly": IPONLY}
 DROP_REASONS = dict([(drop_keys[i].decode(), drop_texts[i].decode()) for i in range(N_DROP_REASONS)])
 
 Timeouts = namedtuple("Timeouts", "tcp_established tcp_transitory tcp_closed udp", defaults=(7440, 240, 10, 300))
-Environment = namedtuple("Environment", "main_lcore worker_lcores region_pages region_bytes")
+Environment = namedtuple("Environment", "main_lcore worker_lcores region_pages region_bytes tsc_hz")
 Port = namedtuple("Port", "number name driver mac rx_queues tx_queues")
 Server = namedtuple("Server", "id address port weight")
 Service = namedtuple("Service", "id address port protocol scheduler established_timeout servers")
@@ -73,10 +77,17 @@ PortCounters = namedtuple(
     "tx_dropped kernel_rx_packets kernel_tx_packets mbufs_in_use mbufs_free")
 Connection = namedtuple(
     "Connection", "worker protocol client virtual local real flags state idle timeout server")
-WorkerCounters = namedtuple("WorkerCounters", "lcore turns busy_turns packets connections half_open connections_free")
+WorkerCounters = namedtuple(
+    "WorkerCounters", "lcore turns busy_turns packets connections half_open connections_free ticks busy_ticks parked "
+    "to_kernel_depth from_kernel_depth")
+Match = namedtuple("Match", "ends address mask port")
+Usage = namedtuple("Usage", "worker port tcp udp local_ports least_free")
+Memory = namedtuple("Memory", "socket heap_size free_size alloc_size greatest_free_size alloc_count free_count")
+PortInfo = namedtuple("PortInfo", "driver mac rx_queues tx_queues rx_size tx_size link_up link_speed_mbps")
 Handles = namedtuple("Handles", "take_turn worker pool rx_ring tx_ring")
 
 globals().update(MAX_SERVICES=MAX_SERVICES, MAX_SERVERS=MAX_SERVERS, MAX_PORTS=MAX_PORTS, MAX_WRR_SLOTS=MAX_WRR_SLOTS)
+globals().update(CLIENT=END_CLIENT, VIRTUAL=END_VIRTUAL, LOCAL=END_LOCAL, REAL=END_REAL, MAX_MATCHES=MAX_MATCHES)
 
 # Workers: one until packets can be handed from the worker that got them to the one that owns them.
 cdef enum:
@@ -90,13 +101,16 @@ cdef enum:
 
 cdef shared *S = NULL
 cdef worker *W[N_WORKERS]
-cdef bint initialised = False, running = False, kernel_looping = False
+cdef bint initialised = False, running = False, closed = False, kernel_looping = False
 cdef uint32_t n_services = 0    # published now
 cdef uint32_t service_ids = 0   # above every service id ever published
 cdef uint8_t *stays = NULL      # by server id: publish() marks here those that keep their service; all 0 in between
 cdef dict local_now = {}        # port -> tuple of addresses
 cdef dict server_base = {}      # id -> what its counters stood at when the id was last released
 cdef list rings = []            # ring port number -> (rx, tx) as integers
+cdef dict ring_sizes = {}       # port -> descriptors of its receive and transmit queues
+cdef uint32_t servers_end = 0   # ids from here on never had a next hop, hence no connection
+cdef list questions = [deque() for _ in range(N_WORKERS)]  # of each worker; it has the first
 
 
 cdef need(bint condition, str text):
@@ -251,7 +265,8 @@ def init(argv, connections=1 << 20, timeouts=Timeouts(), buffers=16384, mtu=1500
     make_shared(timeouts, buffers, mtu)
     for i, lcore in enumerate(lcores):
         pages = make_worker(i, lcore, connections // N_WORKERS)
-    return Environment(rte_get_main_lcore(), tuple(lcores), pages, W[0].table.region.bytes * N_WORKERS)
+    return Environment(rte_get_main_lcore(), tuple(lcores), pages, W[0].table.region.bytes * N_WORKERS,
+                       rte_get_tsc_hz())
 
 
 def start():
@@ -277,6 +292,9 @@ def stop():
             lcore = W[i].lcore
             wait_lcore(lcore)
     running = False
+    for i in range(N_WORKERS):
+        empty_parking(W[i])
+        deliver(i)
     while kernel_looping:
         time.sleep(0.001)
 
@@ -287,10 +305,12 @@ cdef wait_lcore(unsigned int lcore):
 
 
 def close():
+    global closed
     cdef rte_eth_dev_info info
-    if S == NULL:
+    if S == NULL or closed:
         return
     stop()
+    closed = True
     for port in reversed([p for p in range(S.n_ports) if S.ports[p].started]):  # a bond before its members
         info.device = NULL
         rte_eth_dev_info_get(port, &info)
@@ -317,8 +337,8 @@ cdef check(int rc, str name, str what):
         raise EngineError(f"Port {name}: {what}: {rte_strerror(-rc).decode()}.")
 
 
-cdef configure(uint16_t number, str name, uint16_t rx_size, uint16_t tx_size, uint32_t mtu):
-    """One queue pair a worker, started; takes what is for its MAC address, and multicast."""
+cdef tuple configure(uint16_t number, str name, uint16_t rx_size, uint16_t tx_size, uint32_t mtu):
+    """One queue pair a worker, started; takes what is for its MAC address, and multicast. Returns the sizes it has got."""
     cdef rte_eth_conf conf
     cdef rte_eth_dev_info info
     cdef uint16_t queue
@@ -338,6 +358,7 @@ cdef configure(uint16_t number, str name, uint16_t rx_size, uint16_t tx_size, ui
     # The kernel's protocols (OSPF, VRRP, ND) come by multicast; a PMD that cannot filter so much has to take all.
     if rte_eth_allmulticast_enable(number) != 0:
         rte_eth_promiscuous_enable(number)
+    return rx_size, tx_size
 
 
 cdef open_port(uint16_t number, str name, uint32_t mtu, uint64_t mac):
@@ -367,7 +388,7 @@ def add_port(name, rx_size=256, tx_size=512, mtu=1500):
     within(tx_size, 1, 65535, f"Port {name}: tx_size")
     if rte_eth_dev_get_port_by_name(name.encode(), &number) != 0:
         raise EngineError(f"Port {name}: EAL found no such device, or did not take it; its lines in the log say why.")
-    configure(number, name, rx_size, tx_size, mtu)
+    ring_sizes[number] = configure(number, name, rx_size, tx_size, mtu)
     rte_eth_macaddr_get(number, &mac)
     return open_port(number, name, mtu, load48(mac.addr_bytes))
 
@@ -382,7 +403,7 @@ def add_ring_port(name):
     need(rx != NULL and tx != NULL, f"Port {name}: no memory for its rings: {eal_error()}.")
     number = rte_eth_from_rings(name.encode(), &rx, 1, &tx, 1, 0)
     need(number >= 0, f"Port {name}: cannot be made: {eal_error()}.")
-    configure(number, name, 1024, 1024, S.mtu)
+    ring_sizes[number] = configure(number, name, 1024, 1024, S.mtu)
     rings.extend([None] * (number + 1 - len(rings)))
     rings[number] = (<size_t>rx, <size_t>tx)
     made = open_port(number, name, S.mtu, int.from_bytes(bytes([2, 0, 0, 0, 0, number + 1]), "little"))
@@ -526,6 +547,7 @@ def commit(Prepared change):
     cdef service_map *former = S.map
     cdef service_map *fresh = NULL
     need(not change.committed, "A change is committed once.")
+    judge_reset(change)
     if not map_has_room(S.map, 2 * change.n):
         fresh = new_map(n_services + change.n, local_now)
     change.committed = True  # nothing fails from here on
@@ -543,6 +565,17 @@ def commit(Prepared change):
 
 def publish(services, removed=(), reset=()):
     commit(prepare(services, removed, reset))
+
+
+cdef judge_reset(Prepared change):
+    """Only servers that have left, or leave by this change, can be reset."""
+    cdef uint32_t i, k
+    ids = {change.ids[i] for i in range(change.n + change.n_removed)}
+    staying = {change.members[i][k].id for i in range(change.n if change.reset else 0)
+               for k in range(change.blocks[i].n_servers)}
+    wrong = [id for id in change.reset if not S.servers[<uint32_t>id].removed and (
+        id in staying or not S.servers[<uint32_t>id].raddr or S.servers[<uint32_t>id].service not in ids)]
+    need(not wrong, f"reset: server ids {wrong} do not leave with this change.")
 
 
 cdef swap_blocks(Prepared change):
@@ -658,13 +691,15 @@ def set_local_addresses(port, addresses):
 
 
 def set_next_hop(server, port, mac):
-    cdef uint64_t hop = 0
+    global servers_end
     cdef uint64_t id = server_id(server)
+    cdef uint64_t hop = S.servers[id].hop & <uint64_t>0xFF << 48  # its connections are still of that port
     if mac is not None:
         port_at(port)
         need(isinstance(mac, bytes) and len(mac) == 6, f"MAC address {mac!r}: 6 bytes expected.")
         hop = int.from_bytes(mac, "little") | <uint64_t>port << 48 | <uint64_t>HOP_RESOLVED << 56
     store_word(&S.servers[id].hop, hop)
+    servers_end = max(servers_end, id + 1)
 
 
 # ---- counters ------------------------------------------------------------------------------------------------------
@@ -720,7 +755,7 @@ def release_server(server):
     need(not server_busy(server), f"server id {server}: connections still count for it.")
     need(S.servers[id].removed or not S.servers[id].raddr, f"server id {server}: a published service has it.")
     server_base[server] = server_sums(server)
-    set_next_hop(server, 0, None)
+    store_word(&S.servers[id].hop, 0)
 
 
 def service_counters(service):
@@ -768,38 +803,139 @@ def port_link(port):
     return link.link_status == RTE_ETH_LINK_UP, 0 if link.link_speed == 0xFFFFFFFF else link.link_speed
 
 
+def port_info(port):
+    cdef rte_eth_dev_info info
+    port_at(port)
+    need(rte_eth_dev_info_get(port, &info) == 0, f"port {port}: cannot be asked for its abilities.")
+    return PortInfo(info.driver_name.decode(), (<uint64_t>S.ports[<uint32_t>port].mac).to_bytes(6, "little"),
+                    info.nb_rx_queues, info.nb_tx_queues, *ring_sizes[port], *port_link(port))
+
+
+cdef tuple kernel_depths(worker *w):
+    """Frames that stand in the rings to and from the kernel."""
+    ports = [p for p in range(S.n_ports) if S.ports[p].started]
+    return (sum([ring_depth(S.ports[p].to_kernel[w.id]) for p in ports]),
+            sum([ring_depth(S.ports[p].from_kernel[w.id]) for p in ports]))
+
+
 def worker_counters():
     started()
     return [WorkerCounters(
         W[i].lcore, W[i].turns, W[i].busy_turns, W[i].packets, W[i].table.region.in_use, W[i].table.region.half_open,
-        W[i].table.capacity - W[i].table.region.in_use) for i in range(N_WORKERS)]
+        W[i].table.capacity - W[i].table.region.in_use, W[i].ticks, W[i].busy_ticks, W[i].n_parked,
+        *kernel_depths(W[i])) for i in range(N_WORKERS)]
 
 
-# ---- connections ---------------------------------------------------------------------------------------------------
+def progress():
+    return [] if S == NULL else [W[i].turns for i in range(N_WORKERS)]
 
-cdef ask(worker *w, verb *v):
-    """Put a question into a worker's mailbox and wait for the answer; a worker that does not run is answered for."""
-    store_pointer(&S.verbs[w.id], v)
-    while not load_acquire(&v.done):
-        if running:
+
+cdef struct port_usage:
+    uint64_t tcp, udp, most
+
+
+cdef void add_up_usage(worker *w, uint32_t end, port_usage *rows) noexcept nogil:
+    """Connections by the port of their server's next hop; `most`: those of the server that has most."""
+    cdef uint64_t active
+    cdef uint32_t id
+    cdef port_usage *row
+    for id in range(end):
+        active = w.server_counts[id].active
+        if active == 0:
+            continue
+        row = &rows[S.servers[id].hop >> 48 & 0xFF]
+        if S.servers[id].protocol == PROTO_TCP:
+            row.tcp += active
+        else:
+            row.udp += active
+        row.most = max(row.most, active)
+
+
+def usage():
+    cdef port_usage rows[16]  # MAX_PORTS
+    cdef local_pool *pool
+    started()
+    found = []
+    for i in range(N_WORKERS):
+        memset(rows, 0, sizeof(rows))
+        with nogil:
+            add_up_usage(W[<uint32_t>i], servers_end, rows)
+        for p in range(S.n_ports):
+            if S.ports[p].started:
+                pool = S.ports[p].pool
+                size = 0 if pool == NULL else pool.size
+                found.append(Usage(i, p, rows[p].tcp, rows[p].udp, size, max(0, size - rows[p].most)))
+    return found
+
+
+def memory():
+    cdef rte_malloc_socket_stats stats
+    cdef int socket
+    started()
+    found = []
+    for i in range(rte_socket_count()):
+        socket = rte_socket_id_by_idx(i)
+        if rte_malloc_get_socket_stats(socket, &stats) == 0:
+            found.append(Memory(socket, stats.heap_totalsz_bytes, stats.heap_freesz_bytes, stats.heap_allocsz_bytes,
+                                stats.greatest_free_size, stats.alloc_count, stats.free_count))
+    return found
+
+
+# ---- questions -----------------------------------------------------------------------------------------------------
+
+cdef class Question:
+    """What a worker is asked. `verb` is the worker's from the moment that it is posted until it is done; the queue that
+    the question stands in meanwhile keeps it alive, whoever lets go of it."""
+
+    cdef verb verb
+    cdef uint32_t worker
+    cdef bint posted
+
+    __class_getitem__ = classmethod(GenericAlias)
+
+    def __dealloc__(self):
+        free(self.verb.rows)
+        free(self.verb.frames)
+
+    def done(self):
+        deliver(self.worker)
+        return load_acquire(&self.verb.done) != 0
+
+    def result(self):
+        while not self.done():
             with nogil:
                 usleep(20)
-        else:
+        if self.verb.kind != VERB_FIND:
+            return self.verb.n
+        return [describe(self, &self.verb.rows[i]) for i in range(self.verb.n)], self.verb.cursor or None
+
+
+cdef Question ask(worker *w, Question q, uint8_t kind):
+    need(not closed, "The data plane is closed.")
+    q.worker = w.id
+    q.verb.kind = kind
+    questions[w.id].append(q)
+    deliver(w.id)
+    return q
+
+
+cdef deliver(uint32_t worker):
+    """Take what a worker has answered out of its queue and give it the next; one that does not run is answered for."""
+    cdef Question first
+    cdef layout_worker *w = W[worker]
+    queue = questions[worker]
+    while queue:
+        first = queue[0]
+        if not first.posted:
+            first.posted = True
+            store_pointer(&S.verbs[worker], &first.verb)
+        while not running and not load_acquire(&first.verb.done):
             answer_verb(w)
-
-
-cdef address_bytes(const void *address):
-    return PyBytes_FromStringAndSize(<const char *>address, 4)
-
-
-cdef describe(worker *w, connection *c):
-    return Connection(
-        w.id, c.protocol,
-        (address_bytes(&c.flow[INBOUND].saddr), be16_of(c.flow[INBOUND].sport)),
-        (address_bytes(&c.flow[INBOUND].daddr), be16_of(c.flow[INBOUND].dport)),
-        (address_bytes(&c.flow[OUTBOUND].daddr), be16_of(c.flow[OUTBOUND].dport)),
-        (address_bytes(&c.flow[OUTBOUND].saddr), be16_of(c.flow[OUTBOUND].sport)),
-        c.flags, state_names[c.state].decode(), <uint32_t>(w.now - c.last_seen) / 1000.0, timeout_of(S, c) // 1000, c.server)
+            flush(w)
+            free_dead(w)
+        if not load_acquire(&first.verb.done):
+            return
+        queue.popleft()
 
 
 cdef worker *worker_at(value) except NULL:
@@ -807,21 +943,69 @@ cdef worker *worker_at(value) except NULL:
     return W[within(value, 0, N_WORKERS - 1, "worker")]
 
 
-def connections(worker, protocol, cursor=0, limit=1024):
-    cdef verb v
+cdef take_matches(Question q, matches):
+    cdef match *m
+    within(len(matches), 0, MAX_MATCHES, "number of matches")
+    for i, (ends, address, mask, port) in enumerate(matches):
+        m = &q.verb.matches[i]
+        m.ends = <uint8_t>within(ends, 1, ALL_ENDS, "ends")
+        m.address, m.mask = be32_of(address), be32_of(mask)
+        m.port = be16_of(within(port, 0, 65535, "port"))
+    q.verb.n_matches = len(matches)
+
+
+def find(worker, protocol=0, matches=(), max_idle=None, cursor=0, limit=1024, entries=1 << 16):
+    cdef Question q = Question()
     cdef layout_worker *w = worker_at(worker)
-    within(cursor, 0, 0xFFFFFFFF, "cursor")
-    within(limit, 1, 1 << 20, "limit")
+    need(protocol in (0, TCP, UDP), f"protocol {protocol!r}: expected 0, 6 or 17.")
+    take_matches(q, matches)
+    q.verb.protocol = protocol
+    q.verb.max_idle = NONE if max_idle is None else <uint32_t>within(int(max_idle * 1000), 0, NONE - 1, "max_idle (ms)")
+    q.verb.cursor = <uint32_t>within(cursor, 0, 0xFFFFFFFF, "cursor")
+    q.verb.limit = <uint32_t>within(limit, 1, 1 << 20, "limit")
+    q.verb.entries = <uint32_t>within(entries, 1, 0xFFFFFFFF, "entries")
+    q.verb.rows = <connection *>malloc(limit * sizeof(connection))
+    need(q.verb.rows != NULL, f"No memory for {limit} connections.")
+    return ask(w, q, VERB_FIND)
+
+
+def sweep(worker):
+    return ask(worker_at(worker), Question(), VERB_SWEEP)
+
+
+def send(worker, port, frames):
+    cdef Question q = Question()
+    cdef layout_worker *w = worker_at(worker)
+    cdef uint32_t longest = port_at(port).to_kernel[0].frame_max
+    for frame in frames:
+        need(isinstance(frame, bytes), f"frame {frame!r}: bytes expected.")
+        within(len(frame), 14, longest, "length of a frame")
+    packed = b"".join([len(frame).to_bytes(4, "little") + frame for frame in frames])
+    q.verb.port = port
+    q.verb.entries = len(frames)
+    q.verb.frames = <uint8_t *>malloc(len(packed) + 1)
+    need(q.verb.frames != NULL, f"No memory for {len(frames)} frames.")
+    memcpy(q.verb.frames, <const char *>packed, len(packed))
+    return ask(w, q, VERB_SEND)
+
+
+def connections(worker, protocol, cursor=0, limit=1024):
     need(protocol in (TCP, UDP), f"protocol {protocol!r}: expected 6 or 17.")
-    memset(&v, 0, sizeof(v))
-    v.protocol, v.cursor, v.limit = protocol, cursor, limit
-    v.rows = <connection *>malloc(limit * sizeof(connection))
-    need(v.rows != NULL, f"No memory for {limit} connections.")
-    try:
-        ask(w, &v)
-        return [describe(w, &v.rows[i]) for i in range(v.n)], v.cursor or None
-    finally:
-        free(v.rows)
+    return find(worker, protocol, cursor=cursor, limit=limit, entries=0xFFFFFFFF).result()
+
+
+cdef address_bytes(const void *address):
+    return PyBytes_FromStringAndSize(<const char *>address, 4)
+
+
+cdef describe(Question q, connection *c):
+    return Connection(
+        q.worker, c.protocol,
+        (address_bytes(&c.flow[INBOUND].saddr), be16_of(c.flow[INBOUND].sport)),
+        (address_bytes(&c.flow[INBOUND].daddr), be16_of(c.flow[INBOUND].dport)),
+        (address_bytes(&c.flow[OUTBOUND].daddr), be16_of(c.flow[OUTBOUND].dport)),
+        (address_bytes(&c.flow[OUTBOUND].saddr), be16_of(c.flow[OUTBOUND].sport)),
+        c.flags, state_names[c.state].decode(), <uint32_t>(q.verb.now - c.last_seen) / 1000.0, timeout_of(S, c) // 1000, c.server)
 
 
 # ---- one turn by hand ----------------------------------------------------------------------------------------------
@@ -868,7 +1052,7 @@ cdef bint is_idle(worker *w):
             return False
         if is_ring(port) and rte_ring_count(<rte_ring *><size_t>rings[port][0]):
             return False
-    return not wheel_is_behind(w) and not half_open_is_due(w)
+    return not parking_is_due(w) and not wheel_is_behind(w) and not half_open_is_due(w)
 
 
 cdef uint32_t take_turn(worker *w, uint32_t now) noexcept nogil:

@@ -19,7 +19,7 @@ enum { LINE = 64 };
 enum { BURST = 32, MAX_PORTS = 16, MAX_WORKERS = 64, MAX_SERVICES = 1 << 16, MAX_SERVERS = 1 << 20 };
 enum { MAX_SERVICE_SERVERS = (1 << 16) - 1, MAX_WRR_SLOTS = 1 << 20 };
 enum { INBOUND = 0, OUTBOUND = 1 };
-enum { GO_ON = 0, SEND = 1, PUNT = 2, DROP = 3 };
+enum { GO_ON = 0, SEND = 1, PUNT = 2, DROP = 3, PARK = 4 };
 
 #define NONE UINT32_MAX /* no connection, no service, no server */
 
@@ -50,12 +50,14 @@ enum { GO_ON = 0, SEND = 1, PUNT = 2, DROP = 3 };
     X(NO_SERVER, "no_server", "no real server of the service is eligible")                                            \
     X(NO_LOCAL_PORT, "no_local_port", "no local address and port free towards the chosen server")                     \
     X(CONNECTIONS_EXHAUSTED, "connections_exhausted", "the connection table is full")                                 \
-    X(NEXT_HOP_UNRESOLVED, "next_hop_unresolved", "the MAC address towards the server is not known")                  \
+    X(NEXT_HOP_UNRESOLVED, "next_hop_unresolved", "the server's MAC address did not become known in time")            \
+    X(PARKING_FULL, "parking_full", "the server's MAC address is not known, and too many packets wait for it")        \
+    X(CONNECTION_RESET, "connection_reset", "its connection was reset here; the sender is told")                      \
     X(NO_KERNEL_INTERFACE, "no_kernel_interface", "for the kernel, and this port has no kernel interface")            \
     X(KERNEL_TOO_LONG, "kernel_too_long", "for the kernel, and longer than its interface's MTU")                      \
     X(KERNEL_RING_FULL, "kernel_ring_full", "for the kernel, which does not take frames as fast as they come")        \
     X(KERNEL_REFUSED, "kernel_refused", "for the kernel, whose interface did not take it: is it up?")                  \
-    X(NO_MBUF, "no_mbuf", "no packet buffer for a frame from the kernel")                                             \
+    X(NO_MBUF, "no_mbuf", "no packet buffer for a frame of the kernel's or of the director's own")                    \
     X(TX_FULL, "tx_full", "the transmit queue did not take the frame")
 
 enum drop_reason {
@@ -96,7 +98,7 @@ struct connection {
     uint32_t last_seen;   /* worker's clock, ms, wraps */
     uint32_t seq_delta[2]; /* added to sequence numbers of this direction, taken from acknowledgements of the other */
     uint32_t ts_delta;    /* added to the client's TCP timestamps */
-    uint32_t next_seq[2]; /* next sequence number expected of each end */
+    be32 next_seq[2];     /* TCP: what this direction's receiver expects next, as it last acknowledged */
     uint8_t client_mac[6]; /* next hop towards the client: who sent its last packet */
     uint16_t reserved;
 } __attribute__((aligned(LINE)));
@@ -187,13 +189,14 @@ struct server {
     be32 raddr;
     be16 rport;
     uint8_t protocol;
-    uint8_t removed; /* enum below: from its service, while connections still count for it */
+    uint8_t removed; /* what became of it when it left its service */
     uint32_t service;
     uint32_t reserved[3];
 };
-enum { SERVER_PRESENT = 0, SERVER_REMOVED = 1, SERVER_RESET = 2 };
 _Static_assert(sizeof(struct server) == 32, "two servers a line");
 enum { HOP_RESOLVED = 1 };
+/* Removed: its TCP connections live on. Reset: a sweep of the table ends them (stage/answer.pxd). */
+enum { SERVER_PRESENT = 0, SERVER_REMOVED = 1, SERVER_RESET = 2 };
 
 enum { LOCAL_PORT_MIN = 1024, LOCAL_PORTS = 65536 - LOCAL_PORT_MIN, LOCAL_TRIES = 64, LOCAL_JUMPS = 48 };
 
@@ -253,12 +256,35 @@ struct port {
 
 enum { TIMEOUT_ESTABLISHED, TIMEOUT_TRANSITORY, TIMEOUT_CLOSED, TIMEOUT_UDP, N_TIMEOUTS };
 
+/* Ends of a connection, as bits. */
+enum { END_CLIENT = 1, END_VIRTUAL = 2, END_LOCAL = 4, END_REAL = 8, ALL_ENDS = 15 };
+
+/* True of a connection when one of these ends has this address, as far as the mask goes, and this port (0: any). */
+struct match {
+    be32 address, mask;
+    be16 port;
+    uint8_t ends;
+};
+
+enum { VERB_FIND, VERB_SWEEP, VERB_SEND };
+enum { MAX_MATCHES = 4 };
+
 /* A question to a worker, answered a few entries a turn. The asker owns it again once `done` is set. */
 struct verb {
-    uint8_t protocol;
-    uint32_t cursor, limit, n;
+    uint8_t kind;
+    uint8_t protocol;  /* find: 0 both */
+    uint8_t n_matches; /* find: all of them must hold */
+    uint8_t port;      /* send */
+    uint32_t cursor;   /* find, sweep: the next entry to look at; send: the next byte of `frames` */
+    uint32_t limit;    /* find: rows at most */
+    uint32_t entries;  /* find: how many more may be looked at; send: frames to go */
+    uint32_t max_idle; /* find: ms, NONE: any */
+    uint32_t n;        /* rows found; connections reset; frames sent */
+    uint32_t now;      /* the worker's clock when it had done */
     uint32_t done;
-    struct connection *rows;
+    struct match matches[MAX_MATCHES];
+    struct connection *rows; /* find: room for `limit` */
+    uint8_t *frames;         /* send: each its length in 4 bytes, then its bytes */
 };
 
 struct shared {
@@ -280,17 +306,20 @@ struct shared {
 struct batch {
     uint32_t n;
     uint32_t port;
+    uint32_t n_parked; /* the first so many were parked, and not now received */
     struct rte_mbuf *pkt[BURST];
     uint64_t addrs[BURST]; /* saddr | daddr << 32, as they stand in memory */
     uint64_t ports[BURST]; /* sport | dport << 16 | protocol << 32 */
     uint64_t hash[BURST];
     uint64_t hop[BURST];   /* where to: MAC (6 bytes), port, flags, as in struct server */
+    uint64_t tcp[BURST];   /* acknowledgement, offset, flags, window, as they stand in the header; UDP: 0 */
     uint32_t entry[BURST]; /* connection << 1 | direction, or NONE */
     uint16_t l4[BURST];    /* offset of the L4 header in the frame */
     uint8_t verdict[BURST];
     uint8_t reason[BURST];
     uint8_t event[BURST]; /* TCP: enum in table/tcp_state.h */
     uint8_t out[BURST];   /* port to send on */
+    uint32_t waited_for[BURST]; /* of those that were parked: the server */
 };
 
 struct tx_queue {
@@ -298,20 +327,33 @@ struct tx_queue {
     struct rte_mbuf *pkt[BURST];
 };
 
+enum { PARKING = 64, PARKING_SERVER = 8, PARKING_MS = 1000 }; /* packets a worker, of these for one server; how long */
+
+/* A packet that waits for the next hop of its server. */
+struct parked {
+    struct rte_mbuf *pkt;
+    uint32_t server, service;
+    uint32_t since; /* ms */
+    uint32_t port;  /* it came in by */
+};
+
 struct worker {
     struct shared *shared;
     struct table table;
     uint32_t id, lcore;
     uint32_t now; /* ms */
+    uint32_t n_parked;
     uint32_t icmp_tokens, icmp_refilled;
     uint64_t tsc_zero, ms_per_tick; /* ms = (tsc - zero) * ms_per_tick >> 64 */
     uint64_t turns, busy_turns, packets;
+    uint64_t ticks, busy_ticks; /* of the TSC between start() and stop(); of these, in turns that carried packets */
     uint64_t drops[N_DROP_REASONS];
     struct port_count ports[MAX_PORTS];
     struct server_count *server_counts;   /* MAX_SERVERS */
     struct service_count *service_counts; /* MAX_SERVICES */
     struct batch batch;
     struct tx_queue tx[MAX_PORTS];
+    struct parked parked[PARKING]; /* the first n_parked, oldest first */
 } __attribute__((aligned(LINE)));
 
 #endif

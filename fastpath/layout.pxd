@@ -13,19 +13,22 @@ cdef extern from "layout.h" nogil:
     enum:
         LINE, BURST, MAX_PORTS, MAX_WORKERS, MAX_SERVICES, MAX_SERVERS, MAX_SERVICE_SERVERS, MAX_WRR_SLOTS
         INBOUND, OUTBOUND
-        GO_ON, SEND, PUNT, DROP
+        GO_ON, SEND, PUNT, DROP, PARK
         FRAME_TRUNCATED, FRAME_SEGMENTED, NOT_FOR_US, ARP_TRUNCATED
         IPV4_TRUNCATED, IPV4_BAD_VERSION, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_CHECKSUM, FRAGMENT
         TCP_TRUNCATED, TCP_BAD_OFFSET, UDP_TRUNCATED, UDP_BAD_LENGTH, ICMP_TRUNCATED, ICMP_NOT_HANDLED
         PROTOCOL_NOT_SERVED, TTL_EXCEEDED, SPOOFED_SOURCE, NO_SERVICE, NO_CONNECTION, NO_SERVER, NO_LOCAL_PORT
-        CONNECTIONS_EXHAUSTED, NEXT_HOP_UNRESOLVED, NO_KERNEL_INTERFACE, KERNEL_TOO_LONG, KERNEL_RING_FULL
-        KERNEL_REFUSED, NO_MBUF, TX_FULL
+        CONNECTIONS_EXHAUSTED, NEXT_HOP_UNRESOLVED, PARKING_FULL, CONNECTION_RESET, NO_KERNEL_INTERFACE
+        KERNEL_TOO_LONG, KERNEL_RING_FULL, KERNEL_REFUSED, NO_MBUF, TX_FULL
         N_DROP_REASONS
         WHEEL_SLOTS, WHEEL_SHIFT, LIST_HALF_OPEN, LIST_FREE, LIST_DEAD, LIST_HEADS, REGION_VERSION
         ADDRESS_FREE, ADDRESS_VIRTUAL, ADDRESS_LOCAL, ADDRESS_SERVICE, ADDRESS_GONE
-        SERVER_PRESENT, SERVER_REMOVED, SERVER_RESET
         HOP_RESOLVED, LOCAL_PORT_MIN, LOCAL_PORTS, LOCAL_TRIES, LOCAL_JUMPS, FRAME_SLOTS
         TIMEOUT_ESTABLISHED, TIMEOUT_TRANSITORY, TIMEOUT_CLOSED, TIMEOUT_UDP, N_TIMEOUTS
+        SERVER_PRESENT, SERVER_REMOVED, SERVER_RESET
+        END_CLIENT, END_VIRTUAL, END_LOCAL, END_REAL, ALL_ENDS, MAX_MATCHES
+        VERB_FIND, VERB_SWEEP, VERB_SEND
+        PARKING, PARKING_SERVER, PARKING_MS
     uint32_t NONE
     uint64_t REGION_MAGIC
     const char *drop_keys[1]
@@ -41,7 +44,7 @@ cdef extern from "layout.h" nogil:
         uint32_t server, last_seen
         uint32_t seq_delta[2]
         uint32_t ts_delta
-        uint32_t next_seq[2]
+        be32 next_seq[2]
         uint8_t client_mac[6]
 
     struct bucket:
@@ -125,10 +128,17 @@ cdef extern from "layout.h" nogil:
         frame_ring *to_kernel[1]
         frame_ring *from_kernel[1]
 
+    struct match:
+        be32 address, mask
+        be16 port
+        uint8_t ends
+
     struct verb:
-        uint8_t protocol
-        uint32_t cursor, limit, n, done
+        uint8_t kind, protocol, n_matches, port
+        uint32_t cursor, limit, entries, max_idle, n, now, done
+        match matches[4]
         connection *rows
+        uint8_t *frames
 
     struct shared:
         service_map *map
@@ -144,31 +154,38 @@ cdef extern from "layout.h" nogil:
         port ports[1]
 
     struct batch:
-        uint32_t n, port
+        uint32_t n, port, n_parked
         rte_mbuf *pkt[32]
         uint64_t addrs[32]
         uint64_t ports[32]
         uint64_t hash[32]
         uint64_t hop[32]
+        uint64_t tcp[32]
         uint32_t entry[32]
         uint16_t l4[32]
         uint8_t verdict[32]
         uint8_t reason[32]
         uint8_t event[32]
         uint8_t out[32]
+        uint32_t waited_for[32]
 
     struct tx_queue:
         uint32_t n
         rte_mbuf *pkt[32]
 
+    struct parked:
+        rte_mbuf *pkt
+        uint32_t server, service, since, port
+
     struct worker:
         shared *shared
         table table
-        uint32_t id, lcore, now, icmp_tokens, icmp_refilled
-        uint64_t tsc_zero, ms_per_tick, turns, busy_turns, packets
+        uint32_t id, lcore, now, n_parked, icmp_tokens, icmp_refilled
+        uint64_t tsc_zero, ms_per_tick, turns, busy_turns, packets, ticks, busy_ticks
         uint64_t drops[1]
         port_count ports[1]
         server_count *server_counts
         service_count *service_counts
         batch batch
         tx_queue tx[1]
+        parked parked[1]

@@ -1,6 +1,6 @@
 """The table of contents of the data path: what a worker does in one turn, in the order a packet meets it."""
 
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from fastpath.dpdk.eal cimport (
     rte_rcu_qsbr_quiescent, rte_rcu_qsbr_thread_offline, rte_rcu_qsbr_thread_online, rte_rdtsc)
@@ -36,8 +36,8 @@ cdef inline uint32_t worker_turn(worker *w, uint32_t now) noexcept nogil:
             punt(w)
             dispatch(w)
             packets += w.batch.n
-    flush(w)
     answer(w)
+    flush(w)
     expire(w, packets)
     w.turns += 1
     w.busy_turns += packets != 0
@@ -48,9 +48,16 @@ cdef inline uint32_t worker_turn(worker *w, uint32_t now) noexcept nogil:
 cdef inline int worker_main(void *argument) noexcept nogil:
     """What an lcore runs from start() to stop()."""
     cdef worker *w = <worker *>argument
+    cdef uint64_t began = rte_rdtsc(), ended
+    cdef uint32_t packets
     rte_rcu_qsbr_thread_online(w.shared.rcu, w.id)
     while not load_acquire(&w.shared.stopping):
-        worker_turn(w, clock_ms(w, rte_rdtsc()))
+        packets = worker_turn(w, clock_ms(w, began))
         rte_rcu_qsbr_quiescent(w.shared.rcu, w.id)  # between turns a worker holds nothing that publish() may free
+        ended = rte_rdtsc()
+        w.ticks += ended - began
+        if packets:
+            w.busy_ticks += ended - began
+        began = ended
     rte_rcu_qsbr_thread_offline(w.shared.rcu, w.id)
     return 0

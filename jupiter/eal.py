@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 FILE_PREFIX = "jupiter"
-NO_HUGE_MEGABYTES = 256
-"""Memory of EAL without huge pages, where it cannot grow on demand; the connections have a region of their own."""
+MEGABYTES = 256
+"""What EAL needs for packet buffers, rings and queues; the connections have a region of their own."""
 
 _FORBIDDEN = ("-h", "--help", "-v", "--version")
 _CORES = ("-c", "-l", "--lcores")
@@ -65,15 +65,24 @@ def lcores(argv: Sequence[str]) -> set[int] | None:
     return None
 
 
-def arguments(argv: Sequence[str], sources: Sequence[PortSource], huge_pages: bool) -> list[str]:
-    """The operator's argv, never overridden, and what it leaves open: memory, devices, names of files."""
+def arguments(
+    argv: Sequence[str],
+    sources: Sequence[PortSource],
+    huge_pages: bool,
+    megabytes: int | None = MEGABYTES,
+    file_prefix: str = FILE_PREFIX,
+) -> list[str]:
+    """The operator's argv, never overridden, and what it leaves open: memory, devices, names of files.
+
+    megabytes: what EAL takes at once and keeps; None: as it needs it, on huge pages. file_prefix: of its own files.
+    """
     result = list(argv)
     if not given(argv, _MEMORY_MODE):
         result += ["--in-memory"] if huge_pages else ["--no-huge", "--no-shconf"]
-    if not huge_pages and not given(argv, _MEMORY_SIZE):
-        result += ["-m", str(NO_HUGE_MEGABYTES)]
+    if megabytes is not None and not given(argv, _MEMORY_SIZE):
+        result += ["-m", str(megabytes)]
     if not given(argv, ["--file-prefix"]):
-        result += ["--file-prefix", FILE_PREFIX]
+        result += ["--file-prefix", file_prefix]
     return result + _devices(argv, sources)
 
 

@@ -1,4 +1,4 @@
-"""rte_eal, rte_lcore, rte_cycles, rte_prefetch, rte_rcu_qsbr: declarations only (DPDK 22.11)."""
+"""rte_eal, rte_lcore, rte_malloc, rte_cycles, rte_prefetch, rte_rcu_qsbr: declarations only (DPDK 22.11)."""
 
 from libc.stdint cimport uint32_t, uint64_t
 
@@ -20,10 +20,21 @@ cdef extern from "<rte_lcore.h>" nogil:
     unsigned int rte_get_main_lcore()
     unsigned int rte_get_next_lcore(unsigned int i, int skip_main, int wrap)
     unsigned int RTE_MAX_LCORE
+    unsigned int rte_socket_count()
+    int rte_socket_id_by_idx(unsigned int i)
+
+cdef extern from "<rte_malloc.h>" nogil:
+    struct rte_malloc_socket_stats:
+        size_t heap_totalsz_bytes, heap_freesz_bytes, greatest_free_size, heap_allocsz_bytes
+        unsigned int free_count, alloc_count
+    int rte_malloc_get_socket_stats(int socket, rte_malloc_socket_stats *stats)
 
 cdef extern from "<rte_cycles.h>" nogil:
     uint64_t rte_rdtsc()
     uint64_t rte_get_tsc_hz()
+
+cdef extern from "<rte_branch_prediction.h>" nogil:
+    bint unlikely(bint condition)
 
 cdef extern from "<rte_prefetch.h>" nogil:
     void rte_prefetch0(const void *p)

@@ -24,7 +24,7 @@ cdef extern from "<rte_ethdev.h>" nogil:
     struct rte_eth_dev_info:
         rte_device *device
         const char *driver_name
-        uint16_t max_rx_queues, max_tx_queues, min_mtu, max_mtu
+        uint16_t max_rx_queues, max_tx_queues, nb_rx_queues, nb_tx_queues, min_mtu, max_mtu
         uint64_t rx_offload_capa
     struct rte_eth_stats:
         uint64_t ipackets, opackets, ibytes, obytes, imissed, ierrors, oerrors, rx_nombuf

@@ -6,25 +6,17 @@ from libc.string cimport memmove
 from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_prepend, rte_pktmbuf_trim
 from fastpath.layout cimport be32
 from fastpath.net.checksum cimport compute, difference, update
-from fastpath.net.frame cimport (
-    frame_at, load16, load32, load48, rte_be_to_cpu_16, rte_cpu_to_be_16, store16, store32, store48)
+from fastpath.net.ethernet cimport turn_ethernet
+from fastpath.net.frame cimport frame_at, load16, load32, rte_be_to_cpu_16, rte_cpu_to_be_16, store16, store32
 from fastpath.net.headers cimport (
-    ETH_DST, ETH_LEN, ETH_SRC, ETH_TYPE, ETHERTYPE_IPV4, ICMP_CHECKSUM, ICMP_CODE, ICMP_ECHO_REPLY, ICMP_LEN, ICMP_REST,
-    ICMP_TYPE, IPV4_CHECKSUM, IPV4_DST, IPV4_FRAGMENT, IPV4_ID, IPV4_LEN, IPV4_PROTOCOL, IPV4_SRC, IPV4_TOTAL_LENGTH, IPV4_TTL,
-    IPV4_VERSION_IHL, PROTO_ICMP)
+    ETH_LEN, ETH_TYPE, ETHERTYPE_IPV4, ICMP_CHECKSUM, ICMP_CODE, ICMP_ECHO_REPLY, ICMP_LEN, ICMP_REST, ICMP_TYPE,
+    IPV4_CHECKSUM, IPV4_DST, IPV4_LEN, IPV4_SRC, IPV4_TOTAL_LENGTH, IPV4_TTL, PROTO_ICMP)
+from fastpath.net.ipv4 cimport OWN_TTL, write_ipv4
 
 cdef extern from *:
-    """
-    enum { OWN_TTL = 64, /* RFC 1700 */
-           MAX_ERROR = 576 /* an ICMP error quotes as much as fits in this, RFC 1812 4.3.2.3 */ };
-    """
+    """enum { MAX_ERROR = 576 /* an ICMP error quotes as much as fits in this, RFC 1812 4.3.2.3 */ };"""
     enum:
-        OWN_TTL, MAX_ERROR
-
-
-cdef inline void turn_ethernet(uint8_t *eth, uint64_t mac) noexcept nogil:
-    store48(eth + ETH_DST, load48(eth + ETH_SRC))
-    store48(eth + ETH_SRC, mac)
+        MAX_ERROR
 
 
 cdef inline void answer_echo(rte_mbuf *m, uint8_t *icmp, uint32_t length, uint64_t mac) noexcept nogil:
@@ -65,17 +57,7 @@ cdef inline int answer_error(rte_mbuf *m, uint8_t type, uint8_t code, be32 sourc
     turn_ethernet(eth, mac)
     store16(eth + ETH_TYPE, rte_cpu_to_be_16(ETHERTYPE_IPV4))
     ip = eth + ETH_LEN
-    ip[IPV4_VERSION_IHL] = 0x45
-    ip[1] = 0xC0
-    store16(ip + IPV4_TOTAL_LENGTH, rte_cpu_to_be_16(<uint16_t>(IPV4_LEN + ICMP_LEN + quoted)))
-    store16(ip + IPV4_ID, 0)  # atomic datagram: DF set, any id is right (RFC 6864 4.1)
-    store16(ip + IPV4_FRAGMENT, rte_cpu_to_be_16(0x4000))
-    ip[IPV4_TTL] = OWN_TTL
-    ip[IPV4_PROTOCOL] = PROTO_ICMP
-    store16(ip + IPV4_CHECKSUM, 0)
-    store32(ip + IPV4_SRC, source)
-    store32(ip + IPV4_DST, target)
-    store16(ip + IPV4_CHECKSUM, compute(ip, IPV4_LEN))
+    write_ipv4(ip, 0xC0, ICMP_LEN + quoted, PROTO_ICMP, source, target)
     icmp = ip + IPV4_LEN
     icmp[ICMP_TYPE] = type
     icmp[ICMP_CODE] = code

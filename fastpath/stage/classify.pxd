@@ -16,8 +16,7 @@ from fastpath.net.headers cimport (
     ARP_LEN, ARP_OP, ARP_REQUEST, ARP_TPA, ETH_DST, ETH_LEN, ETH_TYPE, ETHERTYPE_ARP,
     ETHERTYPE_IPV4, ICMP_ECHO, ICMP_LEN, ICMP_TYPE, IPV4_DST, IPV4_FRAGMENT, IPV4_FRAGMENT_MASK, IPV4_LEN,
     IPV4_PROTOCOL, IPV4_SRC, IPV4_TOTAL_LENGTH, IPV4_VERSION_IHL, L4_SPORT, PROTO_ICMP, PROTO_TCP,
-    PROTO_UDP, TCP_FLAGS, TCP_LEN, TCP_OFFSET,
-    UDP_LEN, UDP_LENGTH)
+    PROTO_UDP, TCP_ACK, TCP_LEN, UDP_LEN, UDP_LENGTH)
 from fastpath.net.icmp cimport answer_echo
 from fastpath.table.batch cimport drop, send_back
 from fastpath.table.connection cimport home_of, tuple_hash
@@ -70,15 +69,17 @@ cdef inline uint8_t classify_l4(worker *w, uint32_t i, uint8_t *ip, uint32_t hea
     if ip[IPV4_PROTOCOL] == PROTO_TCP:
         if length < TCP_LEN:
             return drop(b, i, TCP_TRUNCATED)
-        offset = (l4[TCP_OFFSET] >> 4) * 4
+        b.tcp[i] = load64(l4 + TCP_ACK)
+        offset = <uint32_t>(b.tcp[i] >> 36 & 15) * 4
         if offset < TCP_LEN or offset > length:
             return drop(b, i, TCP_BAD_OFFSET)
-        b.event[i] = tcp_event(l4[TCP_FLAGS])
+        b.event[i] = tcp_event(<uint8_t>(b.tcp[i] >> 40))
     else:
         if length < UDP_LEN:
             return drop(b, i, UDP_TRUNCATED)
         if rte_be_to_cpu_16(load16(l4 + UDP_LENGTH)) != length:
             return drop(b, i, UDP_BAD_LENGTH)
+        b.tcp[i] = 0
         b.event[i] = EVENT_ACK  # changes no state
     b.l4[i] = <uint16_t>(ETH_LEN + header)
     b.addrs[i] = load64(ip + IPV4_SRC)

@@ -1,10 +1,11 @@
 """dispatch: carry out the verdicts. Every packet leaves here: sent, freed after its copy went to the kernel, or dropped
-under its one reason."""
+under its one reason, unless it waits in the parking."""
 
 from libc.stdint cimport uint32_t
 
 from fastpath.dpdk.mbuf cimport rte_pktmbuf_free
-from fastpath.layout cimport DROP, SEND, batch, worker
+from fastpath.layout cimport DROP, PARK, SEND, batch, worker
+from fastpath.table.batch cimport count_drop
 from fastpath.table.tx cimport tx_add, tx_flush
 
 
@@ -15,9 +16,10 @@ cdef inline void dispatch(worker *w) noexcept nogil:
         if b.verdict[i] == SEND:
             tx_add(w, b.out[i], b.pkt[i])
             continue
+        if b.verdict[i] == PARK:
+            continue
         if b.verdict[i] == DROP:
-            w.drops[b.reason[i]] += 1
-            w.ports[b.port].rx_dropped += 1
+            count_drop(w, b.port, b.reason[i])
         rte_pktmbuf_free(b.pkt[i])
 
 

@@ -4,18 +4,21 @@ room for the next (B16). Whatever leaves this stage with GO_ON can be sent: `ent
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
+from fastpath.dpdk.eal cimport unlikely
 from fastpath.layout cimport (
-    ADDRESS_FREE, ADDRESS_LOCAL, BURST, CONNECTIONS_EXHAUSTED, GO_ON, HOP_RESOLVED, INBOUND, LIST_HALF_OPEN, LIST_HEADS,
-    NEXT_HOP_UNRESOLVED, NO_CONNECTION, NO_LOCAL_PORT, NO_SERVER, NO_SERVICE, NONE, OUTBOUND, PUNT, SPOOFED_SOURCE,
-    TTL_EXCEEDED, batch, connection, flow, local_pool, port, server, service, table, worker)
+    ADDRESS_FREE, ADDRESS_LOCAL, BURST, CONNECTION_RESET, CONNECTIONS_EXHAUSTED, GO_ON, HOP_RESOLVED, INBOUND,
+    LIST_HALF_OPEN, LIST_HEADS, NO_CONNECTION, NO_LOCAL_PORT, NO_SERVER, NO_SERVICE, NONE, OUTBOUND, PUNT, SERVER_PRESENT,
+    SPOOFED_SOURCE, TTL_EXCEEDED, batch, connection, flow, local_pool, port, server, service, table, worker)
 from fastpath.net.frame cimport frame_at, load48
 from fastpath.net.headers cimport ETH_LEN, ICMP_TIME_EXCEEDED, IPV4_TTL, PROTO_TCP
 from fastpath.net.icmp cimport answer_error
-from fastpath.table.batch cimport drop, drop_for_service, icmp_allowed, send_back
+from fastpath.net.tcp cimport TCP_HAS_ACK, answer_segment
+from fastpath.table.batch cimport count_for_service, drop, drop_and_answer, drop_for_service, icmp_allowed
 from fastpath.table.connection cimport connection_give, connection_index, connection_take, find, flow_of
 from fastpath.table.local_port cimport choose_local
+from fastpath.table.parking cimport park
 from fastpath.table.service cimport address_kind, is_no_client, pick_server, service_at
-from fastpath.table.tcp_state cimport EVENT_SYN, STATE_DEAD, STATE_UDP, SYN_SENT, reopens
+from fastpath.table.tcp_state cimport EVENT_RST, EVENT_SYN, STATE_RESET, STATE_UDP, SYN_SENT, reopens
 from fastpath.table.timer cimport retire, timer_set
 
 
@@ -25,9 +28,7 @@ cdef inline uint8_t ttl_exceeded(worker *w, uint32_t i) noexcept nogil:
     cdef const port *p = &w.shared.ports[b.port]
     if p.address == 0 or not icmp_allowed(w) or answer_error(b.pkt[i], ICMP_TIME_EXCEEDED, 0, p.address, p.mac) != 0:
         return drop(b, i, TTL_EXCEEDED)
-    w.drops[TTL_EXCEEDED] += 1  # the packet is gone, though its buffer carries the answer
-    w.ports[b.port].rx_dropped += 1
-    return send_back(b, i)
+    return drop_and_answer(w, i, TTL_EXCEEDED)
 
 
 cdef inline uint8_t direct(worker *w, uint32_t i, uint32_t entry) noexcept nogil:
@@ -40,8 +41,8 @@ cdef inline uint8_t direct(worker *w, uint32_t i, uint32_t entry) noexcept nogil
         return ttl_exceeded(w, i)
     if entry & 1 == INBOUND:
         b.hop[i] = s.hop
-        if not s.hop >> 56 & HOP_RESOLVED:
-            return drop_for_service(w, i, NEXT_HOP_UNRESOLVED, s.service, INBOUND)
+        if unlikely(not s.hop >> 56 & HOP_RESOLVED):
+            return park(w, i, c.server, s.service)
     else:
         b.hop[i] = load48(c.client_mac) | <uint64_t>c.client_port << 48
     return GO_ON
@@ -64,8 +65,8 @@ cdef inline uint8_t open_connection(worker *w, uint32_t i, const service *s, uin
     cdef connection *c
     cdef uint32_t index
     cdef uint64_t answer_hash
-    if not hop >> 56 & HOP_RESOLVED:
-        return drop_for_service(w, i, NEXT_HOP_UNRESOLVED, s.id, INBOUND)
+    if unlikely(not hop >> 56 & HOP_RESOLVED):
+        return park(w, i, id, s.id)
     if pool == NULL:
         return drop_for_service(w, i, NO_LOCAL_PORT, s.id, INBOUND)
     index = connection_take(t)
@@ -92,6 +93,18 @@ cdef inline uint8_t open_connection(worker *w, uint32_t i, const service *s, uin
     return direct(w, i, index << 1 | INBOUND)
 
 
+cdef inline uint32_t server_for(worker *w, uint32_t i, const service *s, const flow *client) noexcept nogil:
+    """A packet that was parked opens its connection to the server that it waited for, as long as the service has it: the
+    round that chose it has moved on."""
+    cdef const batch *b = &w.batch
+    cdef const server *chosen
+    if i < b.n_parked:
+        chosen = &w.shared.servers[b.waited_for[i]]
+        if chosen.service == s.id and chosen.removed == SERVER_PRESENT:
+            return b.waited_for[i]
+    return pick_server(w, s, client)
+
+
 cdef inline uint8_t schedule_new(worker *w, uint32_t i) noexcept nogil:
     """No connection holds this tuple: a service's, the kernel's, or nobody's."""
     cdef batch *b = &w.batch
@@ -110,7 +123,7 @@ cdef inline uint8_t schedule_new(worker *w, uint32_t i) noexcept nogil:
         return drop_for_service(w, i, SPOOFED_SOURCE, s.id, INBOUND)
     if frame_at(b.pkt[i], ETH_LEN)[IPV4_TTL] <= 1:
         return ttl_exceeded(w, i)
-    id = pick_server(w, s, &client)
+    id = server_for(w, i, s, &client)
     if id == NONE:
         return drop_for_service(w, i, NO_SERVER, s.id, INBOUND)
     return open_connection(w, i, s, id)
@@ -126,13 +139,27 @@ cdef inline bint has_ended(worker *w, uint32_t i, uint32_t entry) noexcept nogil
     return w.batch.event[i] == EVENT_SYN and reopens[c.state]
 
 
+cdef inline uint8_t schedule_reset(worker *w, uint32_t i, uint32_t entry) noexcept nogil:
+    """This end has not heard of the reset, or took it for invalid, with data on its way: told again, by what it says itself
+    that it expects. A RST is never answered (RFC 9293 3.10.7.1), nor is what no end of a connection would send."""
+    cdef batch *b = &w.batch
+    cdef uint32_t service = w.shared.servers[w.table.connections[entry >> 1].server].service
+    if b.event[i] == EVENT_RST or not b.tcp[i] & TCP_HAS_ACK:
+        return drop_for_service(w, i, CONNECTION_RESET, service, entry & 1)
+    count_for_service(w, b.pkt[i], service, entry & 1)
+    answer_segment(b.pkt[i], b.addrs[i], <uint32_t>b.ports[i], <uint32_t>b.tcp[i], w.shared.ports[b.port].mac)
+    return drop_and_answer(w, i, CONNECTION_RESET)
+
+
 cdef inline uint8_t schedule_one(worker *w, uint32_t i) noexcept nogil:
     cdef batch *b = &w.batch
     cdef table *t = &w.table
     cdef uint32_t entry = b.entry[i]
-    # A packet before this one in the burst may have opened the connection, or ended the one that was found.
-    if entry == NONE or t.connections[entry >> 1].state == STATE_DEAD:
+    if entry == NONE or t.connections[entry >> 1].state <= STATE_RESET:
+        # A packet before this one in the burst may have opened the connection, or ended the one that was found.
         entry = find(t, b.addrs[i], b.ports[i], b.hash[i])
+        if unlikely(entry != NONE and t.connections[entry >> 1].state == STATE_RESET and not has_ended(w, i, entry)):
+            return schedule_reset(w, i, entry)
     if entry != NONE:
         if not has_ended(w, i, entry):
             return direct(w, i, entry)

@@ -5,19 +5,9 @@ from libc.stdint cimport uint8_t, uint32_t
 from fastpath.layout cimport GO_ON, INBOUND, batch, connection, server_count, worker
 from fastpath.net.frame cimport frame_at, load48, store48
 from fastpath.net.headers cimport ETH_SRC
-from fastpath.table.tcp_state cimport STATE_UDP, half_open, state_timeout, tcp_next
-from fastpath.table.timer cimport timer_set, timer_unset
-
-
-cdef inline void change_state(worker *w, uint32_t index, uint8_t state) noexcept nogil:
-    """The timer moves only where the new state has another timeout or another list."""
-    cdef connection *c = &w.table.connections[index]
-    if state_timeout[state] == state_timeout[c.state] and half_open[state] == half_open[c.state]:
-        c.state = state
-        return
-    timer_unset(&w.table, index)
-    c.state = state
-    timer_set(&w.table, w.shared, index)
+from fastpath.net.tcp cimport TCP_HAS_ACK
+from fastpath.table.tcp_state cimport STATE_UDP, half_open, tcp_next
+from fastpath.table.timer cimport change_state
 
 
 cdef inline bint refreshes(worker *w, const connection *c, uint8_t state, uint32_t direction) noexcept nogil:
@@ -37,11 +27,13 @@ cdef inline void track_one(worker *w, uint32_t i) noexcept nogil:
     count.bytes[direction] += b.pkt[i].pkt_len
     if refreshes(w, c, state, direction):
         c.last_seen = w.now
+    if b.tcp[i] & TCP_HAS_ACK:
+        c.next_seq[direction ^ 1] = <uint32_t>b.tcp[i]
     if direction == INBOUND:  # the way back is where this came from (DESIGN: next hops)
         store48(c.client_mac, load48(frame_at(b.pkt[i], ETH_SRC)))
         c.client_port = <uint8_t>b.port
     if state != c.state:
-        change_state(w, b.entry[i] >> 1, state)
+        change_state(&w.table, w.shared, b.entry[i] >> 1, state)
 
 
 cdef inline void track(worker *w) noexcept nogil:

@@ -30,6 +30,11 @@ cdef inline bint ring_is_empty(const frame_ring *r) noexcept nogil:
     return load_acquire(&r.head) == r.tail
 
 
+cdef inline uint32_t ring_depth(const frame_ring *r) noexcept nogil:
+    """Frames in it, as an onlooker sees it."""
+    return load_acquire(&r.head) - load_acquire(&r.tail)
+
+
 cdef inline uint8_t *ring_room(const frame_ring *r) noexcept nogil:
     """Where the producer may write frame_max bytes, or NULL when the ring is full; ring_commit() hands them over."""
     if r.head - load_acquire(&r.tail) >= FRAME_SLOTS:

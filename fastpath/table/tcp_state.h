@@ -2,7 +2,7 @@
  * Owner: constant. Readers: table/tcp_state.pxd.
  *
  * Half-open until the client's ACK; a FIN of either end closes its direction only (half-close, RFC 9293 3.6), the second
- * one leads to TIME_WAIT, a RST to CLOSE. Names as operators know them from netstat, seen from the client's side:
+ * one leads to TIME_WAIT, a RST to CLOSE, ours to RESET. Names as operators know them from netstat, seen from the client's side:
  * FIN_WAIT when the client closed first, CLOSE_WAIT when the server did.
  */
 #ifndef JUPITER_TCP_STATE_H
@@ -13,7 +13,8 @@
 
 enum {
     STATE_FREE,
-    STATE_DEAD, /* left the index, its entry is free at the end of the turn */
+    STATE_DEAD,  /* left the index, its entry is free at the end of the turn */
+    STATE_RESET, /* we reset both ends, and answer what they still send; up to here, nothing is forwarded */
     STATE_UDP,
     SYN_SENT,
     SYN_RECV,
@@ -28,7 +29,8 @@ enum {
 enum { EVENT_ACK, EVENT_SYN, EVENT_SYN_ACK, EVENT_FIN, EVENT_RST, N_EVENTS };
 
 static const char *const state_names[N_STATES] = {
-    "FREE", "DEAD", "UDP", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "TIME_WAIT", "CLOSE",
+    "FREE",     "DEAD",       "RESET",     "UDP", "SYN_SENT", "SYN_RECV", "ESTABLISHED",
+    "FIN_WAIT", "CLOSE_WAIT", "TIME_WAIT", "CLOSE",
 };
 
 /* Flag bits FIN 1, SYN 2, RST 4, ACK 16; PSH, URG, ECE, CWR decide nothing. RST outranks SYN, SYN outranks FIN. */
@@ -39,10 +41,10 @@ static const uint8_t tcp_events[32] = {
 };
 
 #define STAY(s) [s] = s
-#define ALL_STAY STAY(STATE_FREE), STAY(STATE_DEAD), STAY(STATE_UDP), STAY(SYN_SENT), STAY(SYN_RECV), \
-                 STAY(ESTABLISHED), STAY(FIN_WAIT), STAY(CLOSE_WAIT), STAY(TIME_WAIT), STAY(CLOSE)
-#define TO_CLOSE STAY(STATE_FREE), STAY(STATE_DEAD), STAY(STATE_UDP), [SYN_SENT] = CLOSE, [SYN_RECV] = CLOSE, \
-                 [ESTABLISHED] = CLOSE, [FIN_WAIT] = CLOSE, [CLOSE_WAIT] = CLOSE, [TIME_WAIT] = CLOSE, STAY(CLOSE)
+#define ALL_STAY STAY(STATE_FREE), STAY(STATE_DEAD), STAY(STATE_RESET), STAY(STATE_UDP), STAY(SYN_SENT), \
+                 STAY(SYN_RECV), STAY(ESTABLISHED), STAY(FIN_WAIT), STAY(CLOSE_WAIT), STAY(TIME_WAIT), STAY(CLOSE)
+#define TO_CLOSE STAY(STATE_FREE), STAY(STATE_DEAD), STAY(STATE_RESET), STAY(STATE_UDP), [SYN_SENT] = CLOSE, \
+                 [SYN_RECV] = CLOSE, [ESTABLISHED] = CLOSE, [FIN_WAIT] = CLOSE, [CLOSE_WAIT] = CLOSE, [TIME_WAIT] = CLOSE, STAY(CLOSE)
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init"
@@ -68,11 +70,11 @@ static const uint8_t tcp_next[2][N_EVENTS][N_STATES] = {
 static const uint8_t state_timeout[N_STATES] = {
     [STATE_UDP] = TIMEOUT_UDP,          [SYN_SENT] = TIMEOUT_TRANSITORY,   [SYN_RECV] = TIMEOUT_TRANSITORY,
     [ESTABLISHED] = TIMEOUT_ESTABLISHED, [FIN_WAIT] = TIMEOUT_TRANSITORY,   [CLOSE_WAIT] = TIMEOUT_TRANSITORY,
-    [TIME_WAIT] = TIMEOUT_TRANSITORY,   [CLOSE] = TIMEOUT_CLOSED,
+    [TIME_WAIT] = TIMEOUT_TRANSITORY,   [CLOSE] = TIMEOUT_CLOSED,         [STATE_RESET] = TIMEOUT_CLOSED,
 };
 
 /* A SYN of the client opens a new connection over these at once (RFC 9293 3.10.7.4, TIME-WAIT). */
-static const uint8_t reopens[N_STATES] = {[TIME_WAIT] = 1, [CLOSE] = 1};
+static const uint8_t reopens[N_STATES] = {[TIME_WAIT] = 1, [CLOSE] = 1, [STATE_RESET] = 1};
 /* These stand in the half-open list. */
 static const uint8_t half_open[N_STATES] = {[SYN_SENT] = 1, [SYN_RECV] = 1};
 

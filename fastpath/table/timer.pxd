@@ -6,13 +6,13 @@ own, oldest first, so that a flood recycles them before it touches anything else
 modulo 2^32; the wheel's slots divide that evenly.
 """
 
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 from fastpath.layout cimport (
     LIST_DEAD, LIST_HALF_OPEN, LIST_HEADS, WHEEL_SHIFT, WHEEL_SLOTS, connection, shared, table)
 from fastpath.table.connection cimport connection_unindex
 from fastpath.table.node cimport list_append, list_unlink
-from fastpath.table.tcp_state cimport STATE_DEAD, half_open, timeout_of
+from fastpath.table.tcp_state cimport STATE_DEAD, half_open, state_timeout, timeout_of
 
 
 cdef inline uint32_t wheel_slot(const table *t, uint32_t due) noexcept nogil:
@@ -39,6 +39,17 @@ cdef inline void timer_unset(table *t, uint32_t index) noexcept nogil:
     if half_open[t.connections[index].state]:
         t.region.half_open -= 1
     list_unlink(t.nodes, index + LIST_HEADS)
+
+
+cdef inline void change_state(table *t, const shared *s, uint32_t index, uint8_t state) noexcept nogil:
+    """The timer moves only where the new state has another timeout or another list."""
+    cdef connection *c = &t.connections[index]
+    if state_timeout[state] == state_timeout[c.state] and half_open[state] == half_open[c.state]:
+        c.state = state
+        return
+    timer_unset(t, index)
+    c.state = state
+    timer_set(t, s, index)
 
 
 cdef inline void retire(table *t, uint32_t index) noexcept nogil:

@@ -1,159 +1,244 @@
-"""The control server: commands from a Unix socket, one at a time, to the data plane.
+"""The control server: who is connected, for how long, and whose turn it is. What is said is dispatch.py's.
 
-Rude clients (idle, slow, half-closed, huge, many) cost bounded memory and time, and only their own connection.
+Each connection has a task that reads a request, has it carried out, sends the answer, and so on: what a client sends
+beyond that stays in the kernel's socket buffers until it is stopped by them. Rude clients (idle, slow, half-closed,
+huge, many) cost bounded memory and time, and only their own connection.
 """
 
 import asyncio
 import contextlib
-import errno
 import logging
-import os
+import pwd
 import socket
-import stat
-from collections.abc import Callable
+import struct
+from collections import Counter
+from enum import Enum, auto
 from pathlib import Path
 
-from jupiter import handlers
-from jupiter.control import protocol
-from jupiter.counters import Published
+from jupiter.control import dispatch, protocol
+from jupiter.control.listen import listen
 from jupiter.errors import JupiterError
-from jupiter.model import Model
+from jupiter.session import DraftBudget, Session
 
 log = logging.getLogger(__name__)
 
-MAX_CLIENTS = 64
-IDLE_SECONDS = 60.0
-"""Within this time a request must have arrived whole."""
+MAX_CLIENTS = 128
+"""Each holds up to one message read and one answer, 2 MiB, beside its draft."""
+IDLE_SECONDS = 600.0
+"""For so long a client may ask nothing."""
 SLOW_SECONDS = 10.0
-"""Within this time an answer must have been taken."""
+"""Within this time a request must arrive whole once it has begun, a draft be used, an answer be taken."""
+GRACE_SECONDS = 30.0
+"""For so long the end of the server waits for requests that are being carried out."""
+LARGE = 1 << 16
+"""Bytes of a request that wait for their turn."""
+LONG_SECONDS = 0.001
+"""A client whose last request took longer waits for its turn."""
+
+_READ = 1 << 16
+_ACCEPT = 16
+"""Connections accepted at once, before those that are there have their turns."""
+_PEER = struct.Struct("3i")
+"""struct ucred: pid, uid, gid (unix(7))."""
+
+
+class _Stage(Enum):
+    RECEIVING = auto()
+    EXECUTING = auto()
+    SENDING = auto()
+
+
+class _Client:
+    """deadline: when it will be dismissed if it is still in this stage, by the loop's clock."""
+
+    def __init__(self, connection: socket.socket, session: Session) -> None:
+        self.connection = connection
+        self.session = session
+        self.lines = protocol.Lines()
+        self.stage = _Stage.RECEIVING
+        self.deadline = float("inf")
+        self.takes_long = False
+        self.task: asyncio.Task[None] | None = None
+
+    def enter(self, stage: _Stage, seconds: float = float("inf")) -> None:
+        self.stage = stage
+        self.deadline = asyncio.get_running_loop().time() + seconds
 
 
 class ControlServer:
-    """Serves `path` between start() and close(). on_stop is called when a client asked for the end of the service."""
+    """Serves `path` between start() and close(). read_only: its sessions are. drafts: shared by several servers."""
 
     def __init__(
         self,
         path: Path,
-        datapath: Published,
-        on_stop: Callable[[], None],
+        executor: dispatch.Executor,
+        *,
+        mode: int | None = None,
+        group: str | None = None,
+        read_only: bool = False,
+        drafts: DraftBudget | None = None,
+        max_clients: int = MAX_CLIENTS,
         idle_seconds: float = IDLE_SECONDS,
         slow_seconds: float = SLOW_SECONDS,
+        grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         self._path = path
-        self._datapath = datapath
-        self._on_stop = on_stop
+        self._executor = executor
+        self._mode = mode
+        self._group = group
+        self._read_only = read_only
+        self._drafts = drafts or DraftBudget()
+        self._max_clients = max_clients
         self._idle_seconds = idle_seconds
         self._slow_seconds = slow_seconds
-        self._clients: dict[asyncio.Task[None], None] = {}
-        """Connections, the one that was silent for longest first."""
-        self._server: asyncio.Server | None = None
-        self._inode = 0
+        self._grace_seconds = grace_seconds
+        self._clients: dict[_Client, None] = {}
+        """The one that was silent for longest first."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turnstile = asyncio.Lock()
+        self._users: dict[int, str] = {}
+        self._ending = False
 
     async def start(self) -> None:
         """Raises JupiterError when the socket cannot be had."""
-        listener = listen(self._path)
+        self._listener = listen(self._path, self._mode, self._group)
         self._inode = self._path.stat().st_ino
-        self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=protocol.MAX_MESSAGE)
+        self._users = {user.pw_uid: user.pw_name for user in pwd.getpwall()}  # now: later it would hold up the loop
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._listener, self._accept)
+        self._watch = asyncio.create_task(self._dismiss_the_late())
 
     async def close(self) -> None:
-        if self._server:
-            self._server.close()
-        for client in list(self._clients):
-            client.cancel()
-        await asyncio.gather(*self._clients, return_exceptions=True)
+        """Requests that are being carried out are answered, within the grace time."""
+        self._ending = True
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
         with contextlib.suppress(FileNotFoundError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
+        for client in [c for c in self._clients if c.stage is _Stage.RECEIVING]:
+            self._end(client)
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=self._grace_seconds)
+            for task in late:
+                task.cancel()
+            if late:
+                log.warning("%d requests on %s were cut off, for they had not ended", len(late), self._path)
+                await asyncio.wait(late, timeout=1)
+        self._watch.cancel()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        client = asyncio.current_task()
-        assert client is not None
+    def _accept(self) -> None:
+        for _ in range(_ACCEPT):
+            try:
+                connection, _ = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:  # no descriptor is left, or no memory
+                log.warning("cannot accept a client on %s: %s", self._path, error.strerror)
+                self._make_room()
+                self._loop.remove_reader(self._listener)
+                self._loop.call_later(1, self._accept_again)
+                return
+            self._admit(connection)
+
+    def _accept_again(self) -> None:
+        if not self._ending:
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _admit(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        if len(self._clients) >= self._max_clients and not self._make_room():
+            _tell(connection, JupiterError("busy", f"All {self._max_clients} clients of the service wait for answers."))
+            connection.close()
+            return
+        pid, uid, gid = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        session = Session(pid, uid, gid, user=self._users.get(uid), read_only=self._read_only, budget=self._drafts)
+        client = _Client(connection, session)
         self._clients[client] = None
-        if len(self._clients) > MAX_CLIENTS:
-            next(iter(self._clients)).cancel()
-        try:
-            while line := await self._receive(reader, writer):
+        client.enter(_Stage.RECEIVING, self._idle_seconds)
+        client.task = asyncio.create_task(self._serve(client))
+        client.task.add_done_callback(lambda task: self._forget(client, task))
+        self._tasks.add(client.task)
+
+    def _make_room(self) -> bool:
+        """Dismiss a client that waits for no command: of the process with most connections, the one silent for longest.
+
+        So a process that opens ever more connections displaces itself, and an operator gets in.
+        """
+        connections = Counter(client.session.pid for client in self._clients)
+        idle = [client for client in self._clients if client.stage is not _Stage.EXECUTING]
+        if not idle:
+            return False
+        client = max(idle, key=lambda client: connections[client.session.pid])  # the first of several
+        self._dismiss(client, JupiterError("displaced", "The connection made room for a newer one: it was idle."))
+        return True
+
+    async def _dismiss_the_late(self) -> None:
+        while True:
+            await asyncio.sleep(min(self._idle_seconds, self._slow_seconds, 4) / 4)
+            now = self._loop.time()
+            for client in [c for c in self._clients if c.deadline < now]:
+                self._dismiss(client, JupiterError("too-slow", "The connection was idle or too slow."))
+
+    def _dismiss(self, client: _Client, error: JupiterError) -> None:
+        if client.stage is _Stage.RECEIVING:
+            _tell(client.connection, error)
+        self._end(client)
+
+    def _end(self, client: _Client) -> None:
+        assert client.task is not None
+        del self._clients[client]
+        client.task.cancel()
+
+    def _forget(self, client: _Client, task: asyncio.Task[None]) -> None:
+        """Also of a client that was dismissed before its task began."""
+        self._tasks.discard(task)
+        self._clients.pop(client, None)
+        client.session.drop_draft()
+        client.connection.close()
+
+    async def _serve(self, client: _Client) -> None:
+        with contextlib.suppress(OSError):  # gone
+            while not self._ending and (line := await self._receive(client)) is not None:
                 self._clients[client] = self._clients.pop(client)
-                await self._send(writer, self._answer(line))
+                client.enter(_Stage.EXECUTING)
+                answer = await self._answer(client, line)
+                await self._send(client, answer)
                 await asyncio.sleep(0)  # a client that sends many requests at once takes turns with the others
-        except (ConnectionError, TimeoutError, asyncio.CancelledError):
-            pass  # gone, too slow, or displaced by a newer client
-        finally:
-            del self._clients[client]
-            writer.transport.abort() if writer.transport.get_write_buffer_size() else writer.close()
 
-    async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
-        """The next request line; b"" when there is none to come."""
+    async def _answer(self, client: _Client, line: bytes) -> bytes:
+        """Carried out to its end, also for a client that has gone meanwhile: nothing looks at its connection."""
+        if client.takes_long or len(line) > LARGE:
+            async with self._turnstile:  # one in a turn of the loop: a quick one waits for one long one at most
+                await asyncio.sleep(0)
+        began = self._loop.time()
+        answer = await dispatch.answer(self._executor, client.session, line)
+        client.takes_long = self._loop.time() - began > LONG_SECONDS
+        return answer
+
+    async def _receive(self, client: _Client) -> bytes | None:
+        """The next line; None: there is none to come."""
+        begun = client.lines or client.session.has_draft
+        client.enter(_Stage.RECEIVING, self._slow_seconds if begun else self._idle_seconds)
         try:
-            async with asyncio.timeout(self._idle_seconds):
-                return await reader.readuntil(b"\n")
-        except asyncio.IncompleteReadError as end:
-            return end.partial  # a last line without its end: what was meant is known all the same
-        except asyncio.LimitOverrunError:
-            error = JupiterError("message-too-large", f"A request must be at most {protocol.MAX_MESSAGE} bytes.")
-            await self._send(writer, protocol.encode_error(None, error))
-            return b""
-
-    async def _send(self, writer: asyncio.StreamWriter, answer: bytes) -> None:
-        async with asyncio.timeout(self._slow_seconds):
-            writer.write(answer)
-            await writer.drain()
-
-    def _answer(self, line: bytes) -> bytes:
-        """One request line -> one answer line, or nothing for a notification."""
-        try:
-            request = protocol.decode_request(line)
+            while (line := client.lines.take()) is None:
+                data = await self._loop.sock_recv(client.connection, _READ)
+                if not data:
+                    return client.lines.take_rest() or None  # without its end: what was meant is known all the same
+                if not client.lines:
+                    client.enter(_Stage.RECEIVING, self._slow_seconds)
+                client.lines.feed(data)
+            return line
         except protocol.RequestError as error:
-            return protocol.encode_error(error.id, error)
-        try:
-            answer = protocol.encode_result(request.id, self._execute(request))
-        except JupiterError as error:
-            answer = protocol.encode_error(request.id, error)
-        except Exception:
-            log.exception("command %s failed", request.method)
-            internal = JupiterError("internal", f"Command {request.method} failed inside the service: see its log.")
-            answer = protocol.encode_error(request.id, internal)
-        return answer if request.wants_answer else b""
-
-    def _execute(self, request: protocol.Request) -> handlers.Json:
-        outcome = handlers.execute(self._datapath, request.method, request.params)
-        if isinstance(outcome, Model):
-            self._datapath.publish(outcome)
+            await self._send(client, protocol.encode_error(None, error))
             return None
-        if isinstance(outcome, handlers.Stop):
-            self._on_stop()
-            return None
-        return outcome
+
+    async def _send(self, client: _Client, answer: bytes) -> None:
+        client.enter(_Stage.SENDING, self._slow_seconds)
+        await self._loop.sock_sendall(client.connection, answer)
 
 
-def listen(path: Path) -> socket.socket:
-    """A listening Unix socket at path that only its owner may use; takes the place of a dead one.
-
-    Raises JupiterError when another process answers there, or something that is no socket is in the way.
-    """
-    try:
-        _remove_stale(path)
-        listener = socket.socket(socket.AF_UNIX)
-        former = os.umask(0o177)
-        try:
-            listener.bind(str(path))
-        finally:
-            os.umask(former)
-        listener.listen(MAX_CLIENTS)
-    except OSError as error:
-        raise JupiterError("socket-unusable", f"Cannot listen on {path}: {error.strerror or error}.") from None
-    return listener
-
-
-def _remove_stale(path: Path) -> None:
-    try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise JupiterError("socket-unusable", f"Cannot listen on {path}: a file that is no socket is in the way.")
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)  # one that is alive but busy must not hold us up
-        refused = probe.connect_ex(str(path)) == errno.ECONNREFUSED
-    if not refused:
-        raise JupiterError("already-running", f"Cannot listen on {path}: another service answers there.")
-    path.unlink()
+def _tell(connection: socket.socket, error: JupiterError) -> None:
+    """If it can be told at once."""
+    with contextlib.suppress(OSError):
+        connection.send(protocol.encode_error(None, error))

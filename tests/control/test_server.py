@@ -13,7 +13,8 @@ import pytest
 
 from jupiter.control.client import Client
 from jupiter.control.protocol import MAX_MESSAGE, encode_request
-from jupiter.control.server import MAX_CLIENTS, listen
+from jupiter.control.listen import listen
+from jupiter.control.server import MAX_CLIENTS
 from jupiter.errors import JupiterError
 from tests.control.conftest import Service
 

@@ -8,14 +8,15 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastpath.layout cimport (
-    ADDRESS_FREE, FRAME_SLOTS, INBOUND, LOCAL_PORT_MIN, LOCAL_PORTS, NONE, N_TIMEOUTS, OUTBOUND, WHEEL_SHIFT,
-    be16, be32, connection, flow, frame_ring, local_pool, node, region, server, server_count, service,
-    service_map, shared, table, worker)
+    ADDRESS_FREE, FRAME_SLOTS, INBOUND, LOCAL_PORT_MIN, LOCAL_PORTS, NONE, N_TIMEOUTS, OUTBOUND, SERVER_REMOVED,
+    SERVER_RESET, VERB_FIND, VERB_SWEEP, WHEEL_SHIFT, be16, be32, connection, flow, frame_ring, local_pool, node,
+    region, server, server_count, service, service_map, shared, table, verb, worker)
 from fastpath.net cimport checksum
 from fastpath.net.hash cimport hash2 as net_hash2, scale as net_scale
-from fastpath.stage cimport expire as expiry
+from fastpath.stage cimport answer as mailbox, expire as expiry
 from fastpath.table cimport block, connection as entries, frame_ring as frames, local_port, node as lists
-from fastpath.table cimport owner as owners, region as regions, rounds, service as serving, service_map as maps, tcp_state, timer
+from fastpath.table cimport owner as owners, region as regions, rounds, service as serving, service_map as maps
+from fastpath.table cimport tcp_state, timer
 
 
 cdef extern from "<stdlib.h>" nogil:
@@ -292,6 +293,25 @@ cdef class Worker:
         self.w.now = now
         expiry.expire(self.w, 0)
 
+    def answer(self, uint8_t kind, uint32_t limit=1 << 20, uint32_t entries=NONE):
+        """Have a question without conditions answered: where it stood after each turn, and what it counted."""
+        cdef verb v
+        memset(&v, 0, sizeof(v))
+        v.kind, v.limit, v.entries, v.max_idle = kind, limit, entries, NONE
+        v.rows = <connection *>zeroed(self.r.capacity * sizeof(connection))
+        self.s.verbs[0] = &v
+        cursors = []
+        while not v.done:
+            mailbox.answer(self.w)
+            cursors.append(v.cursor)
+        free(v.rows)
+        assert self.s.verbs[0] == NULL
+        return cursors, v.n
+
+    def remove_server(self, uint8_t how):
+        """Server 0, whose all connections are."""
+        self.s.servers[0].removed = how
+
     @property
     def behind(self):
         return bool(expiry.wheel_is_behind(self.w) or expiry.half_open_is_due(self.w))
@@ -339,6 +359,8 @@ cdef class Worker:
         return answer.daddr, (answer.dport >> 8) | (answer.dport & 0xFF) << 8
 
 
+FIND, SWEEP = VERB_FIND, VERB_SWEEP
+REMOVED, RESET = SERVER_REMOVED, SERVER_RESET
 STATES = {name: i for i, name in enumerate(
     [tcp_state.state_names[i].decode() for i in range(tcp_state.N_STATES)])}
 PORTS = range(LOCAL_PORT_MIN, LOCAL_PORT_MIN + LOCAL_PORTS)

@@ -11,7 +11,7 @@ import pytest
 
 from jupiter.errors import JupiterError
 from jupiter.host import hugepages
-from jupiter.host.hugepages import PAGE_MEGABYTES, POOL, Reservation, reserve
+from jupiter.host.hugepages import PAGE_MEGABYTES, POOL, Account, Reservation, reserve
 
 from .waiting import until
 
@@ -23,17 +23,26 @@ def count(name: str) -> int:
 
 
 class Pool:
-    """The machine's pool: how many pages there were and how many free, and what a test took, to be given back."""
+    """The machine's pool: how many pages there were and how many free, and what a test took, to be given back.
 
-    def __init__(self) -> None:
+    home: where instances keep their notes, a new instance for each reservation.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
         self.pages = count("nr_hugepages")
         self.free = count("free_hugepages") - count("resv_hugepages")
         self.reservations: list[Reservation] = []
         self.maps: list[mmap.mmap] = []
 
     def reserve(self, pages: int) -> Reservation:
-        self.reservations.append(reserve(pages * PAGE_MEGABYTES))
+        """As reserve(), by an instance of its own; others may reserve at once."""
+        self.reservations.append(reserve(pages * PAGE_MEGABYTES, self.account()))
+        self.reservations[-1].settle()
         return self.reservations[-1]
+
+    def account(self) -> Account:
+        return Account(self.home / f"{len(self.reservations)}.hugepages", self.home / "lock")
 
     def use(self, pages: int) -> mmap.mmap:
         """Map so many huge pages and write to each."""
@@ -51,7 +60,7 @@ class Pool:
 
 
 @pytest.fixture
-def pool() -> Iterator[Pool]:
+def pool(tmp_path: Path) -> Iterator[Pool]:
     """A test leaves as many pages in the pool as it found."""
     if not POOL.is_dir():
         pytest.skip("this kernel has no huge pages of 2 MB")
@@ -59,7 +68,7 @@ def pool() -> Iterator[Pool]:
         (POOL / "nr_hugepages").open("w").close()
     except OSError as refusal:
         pytest.skip(f"cannot change the pool of huge pages: {refusal}")
-    pool = Pool()
+    pool = Pool(tmp_path)
     yield pool
     pool.clear()
     assert until(lambda: count("nr_hugepages") == pool.pages)
@@ -78,7 +87,7 @@ def test_adds_what_is_missing_and_gives_it_back(pool: Pool) -> None:
 
 def test_an_odd_number_of_megabytes_is_rounded_up(pool: Pool) -> None:
     """Three megabytes are two pages."""
-    reservation = reserve(pool.free * PAGE_MEGABYTES + 3)
+    reservation = reserve(pool.free * PAGE_MEGABYTES + 3, pool.account())
     pool.reservations.append(reservation)
     assert reservation.added == 2
 
@@ -132,4 +141,4 @@ def test_too_much_is_refused_and_leaves_the_pool_as_it_was(pool: Pool, monkeypat
 def test_a_kernel_without_huge_pages(tmp_path: Path) -> None:
     """No pool: an error that names where it was looked for."""
     with pytest.raises(JupiterError, match=f"Cannot reserve 64 MB of huge pages in {tmp_path}/none"):
-        reserve(64, tmp_path / "none")
+        reserve(64, Account(tmp_path / "note", tmp_path / "lock", tmp_path / "none"))

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from socket import inet_aton
 from typing import NamedTuple
@@ -33,14 +33,14 @@ class Sent(NamedTuple):
 class Director:
     """An engine with ring ports 0 and 1, and a clock (milliseconds) that only tests move."""
 
-    def __init__(self, connections: int, timeouts: engine.Timeouts, mtu: int) -> None:
+    def __init__(self, connections: int, timeouts: engine.Timeouts, mtu: int, buffers: int = 8192) -> None:
         self.ms = 0
         self.services: set[int] = set()
         self.servers: set[int] = set()
         self._prefix = f"jupiter-test-{os.getpid()}"
         cpu = min(os.sched_getaffinity(0))
         argv = ["--lcores", f"0@{cpu},1@{cpu}", "--no-huge", "-m", "128", "--no-pci", "--no-telemetry"]
-        engine.init([*argv, "--file-prefix", self._prefix, "--log-level", "3"], connections, timeouts, 8192, mtu)
+        engine.init([*argv, "--file-prefix", self._prefix, "--log-level", "3"], connections, timeouts, buffers, mtu)
         engine.add_ring_port("first")
         engine.add_ring_port("second")
         self.reset()
@@ -75,27 +75,36 @@ class Director:
         vport: int | None = None,
         vip: str = VIP,
         timeout: int = 0,
-        hops: Mapping[str, tuple[int, str]] | None = None,
+        hops: Mapping[str, tuple[int, str] | None] | None = None,
+        reset: Collection[int] = (),
     ) -> engine.Service:
         """Publish a service of these servers (address -> weight) on VIP:80 (udp: 53), server ids from `first` on,
-        in the order given; their next hops (port, MAC): resolved, on port 0, unless `hops` says otherwise."""
+        in the order given; their next hops (port, MAC): resolved, on port 0, unless `hops` says otherwise (None: not)."""
         weights = servers if isinstance(servers, Mapping) else dict.fromkeys(servers, 1)
         port = 80 if protocol == engine.TCP else 53
         made = engine.Service(
             id, inet_aton(vip), vport or port, protocol, engine.SCHEDULERS[scheduler], timeout,
             tuple(engine.Server(first + n, inet_aton(a), port, w) for n, (a, w) in enumerate(weights.items())),
         )  # fmt: skip
-        engine.publish([made])
+        engine.publish([made], reset=reset)
         self.services.add(id)
         for server, address in zip(made.servers, weights, strict=True):
             self.servers.add(server.id)
-            out, mac = (hops or {}).get(address, (0, server_mac(address)))
-            engine.set_next_hop(server.id, out, bytes.fromhex(mac.replace(":", "")))
+            if hop := (hops or {}).get(address, (0, server_mac(address))):
+                self.resolve(server.id, *hop)
         return made
 
-    def remove(self, *services: int) -> None:
-        engine.publish([], services)
+    def resolve(self, server: int, port: int, mac: str) -> None:
+        engine.set_next_hop(server, port, bytes.fromhex(mac.replace(":", "")))
+
+    def remove(self, *services: int, reset: Collection[int] = ()) -> None:
+        engine.publish([], services, reset)
         self.services -= set(services)
+
+    def sweep(self) -> tuple[int, Sent]:
+        """How many connections were reset, and what their ends are told."""
+        self.turn()
+        return engine.sweep(0).result(), self._sent(engine.run_once([], now=self.seconds()))
 
     def turn(
         self,
@@ -104,13 +113,13 @@ class Director:
         drops: Mapping[str, int] | None = None,
         errors: int = 0,
     ) -> list[tuple[int | None, bytes]]:
-        """Take turns over these frames. Each one must leave, or be dropped under exactly the reasons in `drops`;
-        of those dropped, so many are answered by an ICMP error."""
-        before = engine.drops()
+        """Take turns over these frames. Each one must leave, or be parked, or be dropped under exactly the reasons in
+        `drops`; of those dropped, so many are answered by an ICMP error or a RST."""
+        before, waiting = engine.drops(), self.parked()
         left = engine.run_once(frames, now=self.seconds(), kernel=kernel)
         dropped = {reason: n - before[reason] for reason, n in engine.drops().items() if n != before[reason]}
         assert dropped == (drops or {})
-        assert len(left) == len(frames) + len(kernel) - sum(dropped.values()) + errors
+        assert len(left) == len(frames) + len(kernel) + waiting - self.parked() - sum(dropped.values()) + errors
         return left
 
     def send(
@@ -121,8 +130,10 @@ class Director:
         errors: int = 0,
     ) -> Sent:
         """turn(); what leaves for the network (not the kernel's own frames) must carry right checksums."""
-        left = self.turn(frames, kernel, drops, errors)
-        own = [raw for _, raw in kernel]
+        return self._sent(self.turn(frames, kernel, drops, errors), [raw for _, raw in kernel])
+
+    @staticmethod
+    def _sent(left: Sequence[tuple[int | None, bytes]], own: Sequence[bytes] = ()) -> Sent:
         assert all(is_correct(raw) for port, raw in left if port is not None and raw not in own)
         return Sent(
             [Ether(raw) for port, raw in left if port is not None],
@@ -152,6 +163,9 @@ class Director:
 
     def states(self) -> list[str]:
         return [c.state for c in self.connections()]
+
+    def parked(self) -> int:
+        return engine.worker_counters()[0].parked
 
     def in_use(self) -> int:
         return engine.worker_counters()[0].connections

@@ -144,11 +144,14 @@ def test_no_server(director: Director) -> None:
 
 
 def test_unresolved_next_hop(director: Director) -> None:
-    """B40: a server without a MAC address costs its packets, living connections' too, until it has one."""
+    """B40: a server without a MAC address costs its packets, living connections' too, until it has one (parking puts that
+    off by a second)."""
     director.service()
     director.send(inbound(tcp("S")))
     engine.set_next_hop(0, 0, None)
-    director.send(inbound(tcp("A")), inbound(tcp("S", sport=7)), drops={"next_hop_unresolved": 2})
+    director.send(inbound(tcp("A")), inbound(tcp("S", sport=7)))
+    director.later(1)
+    director.send(drops={"next_hop_unresolved": 2})
     assert director.in_use() == 1
     engine.set_next_hop(0, 0, bytes.fromhex("020000000299"))
     assert director.send(inbound(tcp("A"))).one().dst == "02:00:00:00:02:99"

@@ -19,14 +19,15 @@ class VirtualService:
     port: int
     protocol: str = "tcp"
     rport: int = 80
+    vip: str = VIP
 
     @property
     def name(self) -> tuple[str, str]:
-        return f"{VIP}:{self.port}", self.protocol
+        return f"{self.vip}:{self.port}", self.protocol
 
     @property
     def url(self) -> str:
-        return f"http://{VIP}:{self.port}"
+        return f"http://{self.vip}:{self.port}"
 
     def server(self, number: int) -> str:
         return f"{self.lab.servers[number].address}:{self.rport}"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.running import Service, running
 from tests.system.services import VirtualService, answers
 from tools.lab import ONE_ARM, Laboratory, wait_until
 
@@ -39,7 +40,7 @@ def traces(lab: Laboratory) -> dict[str, str]:
     return {
         "kernel interface": lab.director.run("ip", "-brief", "link", "show", "type", "tun").stdout,
         "nft rules": lab.director.run("nft", "list", "ruleset").stdout,
-        "socket, pid file": " ".join(p.name for p in lab.director.path("/run").glob("jupiter.*")),
+        "socket, pid file, note of pages": " ".join(p.name for p in lab.director.path("/run").glob("jupiter.*")),
     }
 
 
@@ -52,7 +53,7 @@ def test_the_service_ends_cleanly_and_leaves_nothing(idle: Laboratory, end: str)
     pid = idle.director.path("/run/jupiter.pid").read_text().split()[0]
     idle.director.run(*end.split(), *([pid] if end.startswith("kill") else []))
     wait_until(lambda: not services(idle), f"jupiter-service to end after {end}")
-    assert traces(idle) == before == {"kernel interface": "", "nft rules": "", "socket, pid file": ""}
+    assert traces(idle) == before == {"kernel interface": "", "nft rules": "", "socket, pid file, note of pages": ""}
     assert HUGE_PAGES.read_text() == pages
 
 
@@ -66,18 +67,54 @@ def test_it_starts_again_and_again(idle: Laboratory) -> None:
         wait_until(lambda: not services(idle), "jupiter-service to end")
 
 
-def test_it_starts_after_having_been_killed(idle: Laboratory) -> None:
-    """What kill -9 left behind (socket, pid file, nft table) does not keep the next one from starting."""
-    idle.director.configure(ONE_ARM, {"hugepages": "none"})  # nobody gives back the pages of a killed service
+@pytest.mark.parametrize("memory", ["auto", "none"], ids=["huge-pages", "normal-pages"])
+def test_it_starts_after_having_been_killed(idle: Laboratory, memory: str) -> None:
+    """What kill -9 leaves keeps no next one from starting and goes with it: socket, pid file, nft table, EAL's files,
+    huge pages. The TAP goes at once."""
+    idle.director.configure(ONE_ARM, {"hugepages": memory})
+    before = traces(idle)
     idle.director.run("jupiter-service", "--daemon")
     pid = idle.director.path("/run/jupiter.pid").read_text().split()[0]
     idle.director.run("kill", "-KILL", pid)
-    wait_until(lambda: not services(idle), "the killed service to be gone")
+    wait_until(lambda: not services(idle) and not traces(idle)["kernel interface"], "the killed service to be gone")
+    left = traces(idle)
+    assert "jupiter-eth1" in left["nft rules"]
+    assert set(left["socket, pid file, note of pages"].split()) >= {"jupiter.sock", "jupiter.pid"}
+    assert idle.director.path("/run/dpdk/jupiter").is_dir()
     idle.director.run("jupiter-service", "--daemon")
     assert answers(VirtualService(idle, 8888).add(), 4) == {"server1", "server2"}
     idle.director.run("jupiter-ctl", "stop")
     wait_until(lambda: not services(idle), "jupiter-service to end")
+    assert traces(idle) == before
     idle.director.configure(ONE_ARM)
+
+
+def test_it_starts_at_once_after_having_been_killed(idle: Laboratory) -> None:
+    """Nobody has to wait until the kernel has taken the killed one apart."""
+    before = traces(idle)
+    with running(idle) as killed:
+        for _ in range(3):
+            pid = killed.pid
+            lines = f"kill -KILL {pid}; jupiter-service --daemon"
+            assert idle.director.run("sh", "-c", lines).stderr == ""
+            assert killed.pid != pid
+        idle.director.ctl("stop")
+        killed.wait()
+    wait_until(lambda: not services(idle), "jupiter-service to end")
+    assert traces(idle) == before
+
+
+def test_it_starts_after_having_been_killed_in_the_middle_of_a_start(idle: Laboratory) -> None:
+    """kill -9 at several points of one start after the other: the next one serves, and no page is lost."""
+    before = traces(idle)
+    for line in ("jupiter-service starts", "EAL starts", "EAL: Detected", "INFO lcores", "INFO exception path"):
+        starting = Service(idle)
+        wait_until(lambda: line in starting.log(), f"the line {line!r}")  # noqa: B023  (called in the loop)
+        starting.kill("KILL")
+        starting.wait()
+    with running(idle):
+        assert answers(VirtualService(idle, 8888).add(), 4) == {"server1", "server2"}
+    assert traces(idle) == before
 
 
 def test_a_second_instance_is_refused(director: Laboratory) -> None:

@@ -34,7 +34,7 @@ def test_lcores_that_are_none_raise(argv: str) -> None:
 
 def test_huge_pages_need_no_mount() -> None:
     assert arguments(["-l", "0,1"], [VETH], huge_pages=True) == [
-        *("-l", "0,1", "--in-memory", "--file-prefix", "jupiter"),
+        *("-l", "0,1", "--in-memory", "-m", "256", "--file-prefix", "jupiter"),
         *("--vdev", "net_af_packet0,iface=eth1", "--no-pci"),
     ]
 
@@ -43,6 +43,18 @@ def test_without_huge_pages_memory_has_a_size() -> None:
     assert arguments([], [CARD], huge_pages=False) == [
         *("--no-huge", "--no-shconf", "-m", "256", "--file-prefix", "jupiter", "-a", "0000:01:00.2"),
     ]
+
+
+def test_each_instance_has_memory_and_a_prefix_of_its_own() -> None:
+    """None: EAL takes memory as it needs it, and is told no size."""
+    assert arguments([], [CARD], True, 300, "jupiter-a")[:5] == [
+        "--in-memory",
+        "-m",
+        "300",
+        "--file-prefix",
+        "jupiter-a",
+    ]
+    assert "-m" not in arguments([], [CARD], True, None)
 
 
 @pytest.mark.parametrize(

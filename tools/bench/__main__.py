@@ -22,6 +22,7 @@ from rich.table import Table
 from fastpath import engine
 from jupiter.errors import JupiterError
 from jupiter.host import hugepages
+from jupiter.instance import PAGES_LOCK, instance
 from tools.bench.drive import Drive
 
 BURST = 32
@@ -102,19 +103,20 @@ def show(rows: list[dict[str, Any]], hz: int) -> None:
     Console().print(table)
 
 
-def reserve_huge_pages(wanted: bool | None, undo: ExitStack) -> bool:
-    """Whether the run has huge pages; None: where they can be had."""
+def reserve_huge_pages(wanted: bool | None, undo: ExitStack) -> hugepages.Reservation | None:
+    """None: the run has none. wanted None: where they can be had."""
     if wanted is False:
-        return False
+        return None
+    megabytes = EAL_MEGABYTES + 64 + (engine.region_bytes(SIZES["1M"] * 5 // 4) >> 20)
     try:
-        reservation = hugepages.reserve(EAL_MEGABYTES + 64 + (engine.region_bytes(SIZES["1M"] * 5 // 4) >> 20))
+        reservation = hugepages.reserve(megabytes, hugepages.Account(instance("bench").pages, PAGES_LOCK))
     except JupiterError as error:
         if wanted:
             raise click.ClickException(error.text) from error
         console.print(f"normal pages: {error.text}")
-        return False
+        return None
     undo.callback(reservation.release)
-    return True
+    return reservation
 
 
 @click.command()
@@ -125,8 +127,11 @@ def main(rounds: int, huge: bool | None, json_path: str | None) -> None:
     """Cycles per packet, beside what the bare ring costs."""
     prefer_this_process()
     with ExitStack() as undo:
-        drive = open_engine(SIZES["1M"], reserve_huge_pages(huge, undo))
+        reservation = reserve_huge_pages(huge, undo)
+        drive = open_engine(SIZES["1M"], reservation is not None)
         undo.callback(engine.close)
+        if reservation:
+            reservation.settle()
         rows = run(drive, rounds)
         console.print(f"{drive.verified} frames verified; drops: { {k: v for k, v in engine.drops().items() if v} }")
     show(rows, drive.hz)

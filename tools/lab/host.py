@@ -105,8 +105,8 @@ class Server(Host):
 class Director(Host):
     """Where jupiter runs: /etc/jupiter/jupiter.cfg, /run and /var/log are the laboratory's own."""
 
-    def configure(self, topology: Topology, dpdk: Mapping[str, str] = {}) -> None:
-        """Write jupiter.cfg for this topology; dpdk: further or other keys of its [DPDK] section."""
+    def configure(self, topology: Topology, dpdk: Mapping[str, str] = {}, name: str = "jupiter") -> None:
+        """Write NAME.cfg for this topology; dpdk: further or other keys of its [DPDK] section."""
         sections = {"DPDK": {"argv": eal_cores(), **dpdk}}
         for number, device in enumerate(topology.devices):
             sections[f"DEVICE{number}"] = {
@@ -121,7 +121,7 @@ class Director(Host):
             for name, keys in sections.items()
         )
         self.path("/etc/jupiter").mkdir(exist_ok=True)
-        self.path("/etc/jupiter/jupiter.cfg").write_text(text)
+        self.path(f"/etc/jupiter/{name}.cfg").write_text(text)
 
     def ctl(self, *argv: str) -> str:
         """Output of a jupiter-ctl command."""

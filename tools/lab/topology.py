@@ -11,12 +11,16 @@ LOCAL_ADDRESSES = "10.0.2.1/32, 10.0.2.2/32, 10.0.2.3/32, 10.0.2.4/32"
 
 @dataclass(frozen=True)
 class Cable:
-    """A veth from a host's interface to a bridge. address: with prefix length; None where DPDK takes the interface."""
+    """A veth from a host's interface to a bridge. address: with prefix length; None where DPDK takes the interface.
+
+    index: the interface's number, None for the kernel's choice.
+    """
 
     host: str
     interface: str
     bridge: str
     address: str | None = None
+    index: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ class Topology:
 
 def _plug(cable: Cable) -> Iterator[str]:
     outlet = f"{cable.host}-{cable.interface}"
-    yield f"ip link add {cable.interface} netns {cable.host} type veth peer name {outlet} netns switch"
+    number = "" if cable.index is None else f" index {cable.index}"
+    yield f"ip link add {cable.interface}{number} netns {cable.host} type veth peer name {outlet} netns switch"
     yield f"ip -n switch link set {outlet} up master {cable.bridge}"
     # A veth hands its peer frames whose checksum nobody has computed yet: a kernel peer knows, DPDK does not.
     # Turns TSO off too.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jupiter.control import protocol
-from jupiter.control.protocol import MAX_MESSAGE, RequestError, decode_request, decode_response
+from jupiter.control.protocol import MAX_MESSAGE, RequestError, decode_message, decode_response
 from jupiter.errors import JupiterError
 
 values = st.recursive(
@@ -20,7 +20,7 @@ values = st.recursive(
 
 def code_of(line: bytes) -> tuple[str, Any]:
     with pytest.raises(RequestError) as error:
-        decode_request(line)
+        decode_message(line)
     return error.value.code, error.value.id
 
 
@@ -28,7 +28,7 @@ def code_of(line: bytes) -> tuple[str, Any]:
 def test_a_request_is_read_as_it_was_written(id: int, method: str, params: dict[str, Any]) -> None:
     line = protocol.encode_request(id, method, params)
     assert line.count(b"\n") == 1
-    assert decode_request(line) == (method, params, id, True)
+    assert decode_message(line) == (method, params, id, True)
 
 
 @given(values)
@@ -62,7 +62,7 @@ def test_errors_carry_the_numbers_of_the_specification() -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes_give_a_request_or_a_request_error(line: bytes) -> None:
     try:
-        decode_request(line)
+        decode_message(line)
     except RequestError as error:
         assert error.code in ("parse-error", "invalid-request")
 
@@ -70,7 +70,7 @@ def test_any_bytes_give_a_request_or_a_request_error(line: bytes) -> None:
 @given(values)
 def test_any_json_gives_a_request_or_a_request_error(message: Any) -> None:
     try:
-        decode_request(json.dumps(message).encode())
+        decode_message(json.dumps(message).encode())
     except RequestError as error:
         assert error.code == "invalid-request"
 
@@ -83,7 +83,7 @@ requests = st.fixed_dictionaries(
 @given(requests)
 def test_what_looks_like_a_request_is_one_or_is_refused(message: dict[str, Any]) -> None:
     try:
-        request = decode_request(json.dumps(message).encode())
+        request = decode_message(json.dumps(message).encode())
     except RequestError as error:
         assert error.code in ("invalid-request", "invalid-argument")
     else:
@@ -123,7 +123,7 @@ def test_what_is_no_request_is_refused_under_its_id(message: Any, expected: tupl
 
 
 def test_a_request_without_an_id_wants_no_answer() -> None:
-    assert not decode_request(b'{"jsonrpc": "2.0", "method": "version"}').wants_answer
+    assert not decode_message(b'{"jsonrpc": "2.0", "method": "version"}').wants_answer
 
 
 def test_an_answer_to_another_request_is_not_taken() -> None:

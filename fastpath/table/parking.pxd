@@ -1,0 +1,89 @@
+"""Packets towards a server whose MAC address is not known yet wait for it: a few, for at most a second (B40).
+
+Then they go through the stages again as if they had just been received, before what came later. Once: a packet that finds
+no way after that is dropped. Owner: the worker. Oldest first, so that packets keep their order.
+"""
+
+from libc.stdint cimport uint8_t, uint32_t
+
+from fastpath.dpdk.mbuf cimport rte_pktmbuf_free
+from fastpath.layout cimport (
+    BURST, HOP_RESOLVED, INBOUND, NEXT_HOP_UNRESOLVED, PARK, PARKING, PARKING_FULL, PARKING_MS, PARKING_SERVER, batch,
+    parked, worker)
+from fastpath.table.batch cimport count_drop, count_for_service, drop_for_service
+
+
+cdef inline uint32_t parked_for(const worker *w, uint32_t server) noexcept nogil:
+    cdef uint32_t i, n = 0
+    for i in range(w.n_parked):
+        n += w.parked[i].server == server
+    return n
+
+
+cdef inline uint8_t park(worker *w, uint32_t i, uint32_t server, uint32_t service) noexcept nogil:
+    """Packet i waits for this server, if there is a place and it has not waited before."""
+    cdef batch *b = &w.batch
+    cdef parked *p = &w.parked[w.n_parked]
+    if i < b.n_parked:
+        return drop_for_service(w, i, NEXT_HOP_UNRESOLVED, service, INBOUND)
+    if w.n_parked == PARKING or parked_for(w, server) >= PARKING_SERVER:
+        return drop_for_service(w, i, PARKING_FULL, service, INBOUND)
+    p.pkt = b.pkt[i]
+    p.server = server
+    p.service = service
+    p.since = w.now
+    p.port = b.port
+    w.n_parked += 1
+    return PARK
+
+
+cdef inline bint may_leave(const worker *w, const parked *p) noexcept nogil:
+    return w.shared.servers[p.server].hop >> 56 & HOP_RESOLVED
+
+
+cdef inline bint has_waited(const worker *w, const parked *p) noexcept nogil:
+    return w.now - p.since >= PARKING_MS  # modulo 2^32, as the clock
+
+
+cdef inline void give_up(worker *w, parked *p) noexcept nogil:
+    count_drop(w, p.port, NEXT_HOP_UNRESOLVED)
+    count_for_service(w, p.pkt, p.service, INBOUND)
+    rte_pktmbuf_free(p.pkt)
+
+
+cdef inline uint32_t leave_parking(worker *w, uint32_t port) noexcept nogil:
+    """Into the batch with those whose wait has ended well, of this port, as many as it holds; returns how many. Those that
+    have waited for too long are dropped."""
+    cdef batch *b = &w.batch
+    cdef parked *p
+    cdef uint32_t i, n = 0, kept = 0
+    for i in range(w.n_parked):
+        p = &w.parked[i]
+        if p.port == port and n < BURST and may_leave(w, p):
+            b.pkt[n] = p.pkt
+            b.waited_for[n] = p.server
+            n += 1
+        elif p.port == port and not may_leave(w, p) and has_waited(w, p):
+            give_up(w, p)
+        else:
+            w.parked[kept] = p[0]
+            kept += 1
+    w.n_parked = kept
+    return n
+
+
+cdef inline bint parking_is_due(const worker *w) noexcept nogil:
+    """Whether leave_parking() would find something to do at this time."""
+    cdef uint32_t i
+    for i in range(w.n_parked):
+        if may_leave(w, &w.parked[i]) or has_waited(w, &w.parked[i]):
+            return True
+    return False
+
+
+cdef inline void empty_parking(worker *w) noexcept nogil:
+    """Nobody waits any longer: the worker does not run."""
+    cdef uint32_t i
+    for i in range(w.n_parked):
+        give_up(w, &w.parked[i])
+    w.n_parked = 0
