@@ -1,7 +1,6 @@
 """jupiter-ctl: one click command for each entry of the table of commands, and those that only look."""
 
 import json
-import math
 import os
 import sys
 import traceback
@@ -13,33 +12,14 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
-from jupiter import VERSION, commands, completion, endings, files, manual, options, render
+from jupiter import VERSION, commands, completion, endings, files, manual, options, output, render
 from jupiter.commands import Command
 from jupiter.control.client import Client
 from jupiter.errors import JupiterError
-
-NAME = "jupiter-ctl"
-_COMPLETE = "_JUPITER_CTL_COMPLETE"
-"""Environment variable by which the shells' scripts ask for completions."""
+from jupiter.own import NAME, OWN, OWN_TITLE, Documented, usage_of
 
 
-class _Manual(click.Command):
-    """A command whose --help ends with sections of the manual."""
-
-    def __init__(self, name: str, sections: Iterable[manual.Section] = (), **settings: Any) -> None:
-        super().__init__(name, **settings)
-        self.sections = (*sections, manual.EXIT_CODES)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for section in self.sections:
-            with formatter.section(section.title):
-                if section.terms:
-                    formatter.write_dl(section.terms)
-                for line in section.lines:
-                    formatter.write(f"{'':{formatter.current_indent}}{line}\n")
-
-
-class TableCommand(_Manual):
+class TableCommand(Documented):
     """Words are bound by the table itself: shell and wire say the same about a wrong one."""
 
     def __init__(self, command: Command) -> None:
@@ -105,7 +85,7 @@ def _run(ctx: click.Context, command: Command, words: Sequence[str]) -> None:
         for draft in drafts:
             service.draft(draft)
         lines = _answer(service, command, params, as_json)
-        _print(lines) if target == "-" else files.write(target, lines)
+        output.write(lines) if target == "-" else files.write(target, lines)
 
 
 def _split_target(command: Command, words: Sequence[str]) -> tuple[Sequence[str], str]:
@@ -156,80 +136,21 @@ def _json_array(rows: Iterable[Any]) -> Iterator[str]:
 @click.pass_context
 def cli(ctx: click.Context, /, **_: Any) -> None:
     if ctx.invoked_subcommand is None:
-        _print(_usages())
+        output.write(_usages())
 
 
 def _usages() -> Iterator[str]:
     """All commands by group, without the service."""
-    own = [(own_usage(name, command), command.short_help or "") for name, command in OWN.items()]
+    own = [(usage_of(name, command), command.short_help or "") for name, command in OWN.items()]
     groups = {title: [(c.usage, c.help) for c in group] for title, group in commands.GROUPS.items()}
     for title, entries in (groups | {OWN_TITLE: own}).items():
         yield from (f"{title}:", *chain.from_iterable((f"  {usage}", f"      {text}") for usage, text in entries), "")
     yield "jupiter-ctl COMMAND --help says more, with examples; list-command prints this list as a table."
 
 
-def own_usage(name: str, command: click.Command) -> str:
-    with click.Context(command) as ctx:
-        return " ".join([name, *command.collect_usage_pieces(ctx)[1:]])
-
-
-def _print_completion(shell: str) -> None:
-    click.echo(completion.script(cli, shell, NAME, _COMPLETE), nl=False)
-
-
-OWN_TITLE = "In the shell"
-
-
-def _refuse_nan(_ctx: click.Context, _option: click.Parameter, value: float) -> float:
-    """It is in no range, but FloatRange does not see that."""
-    if math.isnan(value):
-        raise click.BadParameter("nan is no number of seconds.")
-    return value
-
-
-def _top(ctx: click.Context, /, interval: float, once: bool, **_: Any) -> None:
-    from jupiter.top import live  # rich takes its time, and nobody else needs it
-
-    live.run(options.socket_path(ctx), interval, once)
-
-
-OWN = {
-    "top": _Manual(
-        "top",
-        [manual.TOP_KEYS],
-        callback=click.pass_context(_top),
-        params=[
-            click.Option(
-                ["--interval"],
-                type=click.FloatRange(0.1, 3600),
-                callback=_refuse_nan,
-                default=2.0,
-                show_default=True,
-                metavar="SEC",
-                help="Seconds between two looks.",
-            ),
-            click.Option(
-                ["--once"], is_flag=True, help="Print one screen of what happens within SEC seconds, and end."
-            ),
-            *options.WHERE,
-        ],
-        help=manual.TOP,
-        short_help="Watch services, servers, workers, drops and devices, live.",
-    ),
-    "completion": _Manual(
-        "completion",
-        [completion.EXAMPLES],
-        callback=_print_completion,
-        params=[click.Argument(["shell"], type=click.Choice(completion.SHELLS))],
-        help=completion.HELP,
-        short_help="Print the script that completes commands in a shell.",
-    ),
-}
-
-
 def main() -> None:
     """Ends the process; exit codes are those of jupiter.endings, and an error is text on stderr, never a traceback."""
-    instruction = os.environ.get(_COMPLETE)
+    instruction = os.environ.get(completion.VARIABLE)
     sys.exit(_complete(instruction) if instruction else run(sys.argv[1:]))
 
 
@@ -250,7 +171,7 @@ def run(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return endings.INTERRUPTED
     except BrokenPipeError:
-        _forget_output()
+        output.forget()
         return endings.UNREAD
     except Exception as error:
         if "--debug" in words:
@@ -264,24 +185,8 @@ def _say(words: Sequence[str], code: str, text: str) -> None:
     click.echo(json.dumps({"error": {"code": code, "message": text}}) if "--json" in words else text, err=True)
 
 
-def _print(lines: Iterable[str]) -> None:
-    try:
-        sys.stdout.writelines(f"{line}\n" for line in lines)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        _forget_output()
-        raise JupiterError("file-unwritable", f"Cannot write the answer: {error.strerror or error}.") from None
-
-
-def _forget_output() -> None:
-    """Or Python would try once more on its way out, and complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _complete(instruction: str) -> int:
     """Never an error: it would stand between the operator's words."""
     with suppress(Exception):
-        shell_complete(cli, {}, NAME, _COMPLETE, instruction)
+        shell_complete(cli, {}, NAME, completion.VARIABLE, instruction)
     return endings.DONE

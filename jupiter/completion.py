@@ -21,6 +21,8 @@ from jupiter.errors import JupiterError
 from jupiter.manual import Section
 
 SHELLS: Final = ("bash", "zsh", "fish")
+VARIABLE: Final = "_JUPITER_CTL_COMPLETE"
+"""Of the environment: by it the shells' scripts ask."""
 PATIENCE: Final = 0.15
 """Seconds. A shell that asks waits at most twice as long for the service, and for the start of Python."""
 
@@ -114,11 +116,11 @@ def _rows(ctx: click.Context, method: str, **params: str) -> Iterator[dict[str, 
         return
 
 
-def script(command: click.Command, shell: str, name: str, variable: str) -> str:
-    """What a shell is to read."""
+def script(command: click.Command, shell: str, name: str) -> str:
+    """What a shell is to read, to complete the words of a program of that name."""
     shell_class = get_completion_class(shell)
     assert shell_class is not None
-    return shell_class(command, {}, name, variable).source()
+    return shell_class(command, {}, name, VARIABLE).source()
 
 
 @add_completion_class

@@ -29,6 +29,7 @@ MEANINGS: Final[Mapping[int, str]] = {
 _BY_ERROR = {
     "unknown-command": USAGE,
     "invalid-argument": USAGE,
+    "invalid-instance": USAGE,
     "file-unreadable": USAGE,
     "not-running": NO_SERVICE,
     "no-answer": NO_SERVICE,

@@ -8,6 +8,7 @@ from typing import Final
 
 from rich.console import Console, ConsoleDimensions
 
+from jupiter import output
 from jupiter.control.client import Client
 from jupiter.errors import JupiterError
 from jupiter.top import terminal
@@ -46,7 +47,9 @@ def _print_once(watch: Watch, view: View, where: str, interval: float) -> None:
         raise JupiterError("no-answer" if watch.version else "not-running", watch.away)
     width, height = shutil.get_terminal_size(_NO_TERMINAL)
     console = Console(width=width, height=height, highlight=False)
-    console.print(draw(watch, view, where, width, height, hints=False))
+    with console.capture() as captured:
+        console.print(draw(watch, view, where, width, height, hints=False))
+    output.write(captured.get().splitlines())
 
 
 def _live(console: Console, watch: Watch, view: View, where: str, interval: float) -> str:

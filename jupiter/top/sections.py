@@ -190,6 +190,8 @@ def services(watch: Watch, order: Sequence[Key], sort: Sort, chosen: Key | None)
 
 def servers(watch: Watch) -> Section:
     title = f"Servers of {service_name(watch.shown)}" if watch.shown else "Servers"
+    if not watch.all_servers:
+        title += f"; the first {len(watch.servers.samples)}"
     columns = (
         *(Column("Server", right=False), Column("Status", right=False), Column("State", right=False)),
         *(Column("Weight", 6), *TRAFFIC),

@@ -19,6 +19,9 @@ from rich.console import Console
 _KEYS: Final = {b"\x1b[A": "up", b"\x1bOA": "up", b"\x1b[B": "down", b"\x1bOB": "down", b"\x1b": "escape"}
 _KEY = re.compile(rb"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Z])?|.", re.S)
 """What one key sends: a byte, or a sequence that begins with ESC."""
+_UNFINISHED = re.compile(rb"\x1b(?:\[[0-9;]*|O)?\Z")
+_REST_SECONDS = 0.05
+"""In which the rest of a sequence follows its ESC, also over a slow line; else it was the key Esc."""
 RESIZED: Final = "resized"
 SUSPENDED: Final = "suspended"
 _ENDS = (signal.SIGTERM, signal.SIGHUP)
@@ -43,6 +46,8 @@ class Keyboard:
         if self._keys is None or self._keys not in ready:
             return None
         sent = os.read(self._keys, 1024)
+        while _UNFINISHED.search(sent) and select.select([self._keys], [], [], _REST_SECONDS)[0]:
+            sent += os.read(self._keys, 1024)
         if not sent:  # the terminal is gone
             self._keys = None
         self._pressed.extend(_KEYS.get(key, key.decode("ascii", "replace").lower()) for key in _KEY.findall(sent))

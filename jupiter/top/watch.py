@@ -39,6 +39,7 @@ class Watch:
         self.services = Turns(Sampler(("ip", "port", "type"), (*_TRAFFIC, "drops")))
         self.servers = Sampler(("ip", "port"), _TRAFFIC)
         self.devices = Sampler(("dev",), ("RX-packets", "RX-bytes", "TX-packets", "TX-bytes"))
+        self.all_servers = True
         self.workers: list[Row] = []
         self.drops: list[Row] = []
         self.version = ""
@@ -65,6 +66,7 @@ class Watch:
         try:
             page = self._client.call("rs/traffic", service="{}:{} {}".format(*service))
             self.servers.replace(page["rows"], self._clock())
+            self.all_servers = page["cursor"] is None
         except JupiterError as error:
             if error.code == "service-not-found":  # removed since we saw it
                 self.servers.samples.clear()

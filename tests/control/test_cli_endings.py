@@ -13,6 +13,7 @@ from jupiter import cli, endings
 from jupiter.errors import JupiterError
 from tests.control.running import CTL, ROOT, ctl, environment
 from tests.control.scripted import ScriptedService, server_row, service_row
+from tests.control.traffic import Traffic
 from tests.host.waiting import until
 
 VS = ("10.0.1.1:8888", "tcp")
@@ -23,6 +24,7 @@ MANY = 20_000
 @pytest.fixture
 def scripted(directory: Path) -> Iterator[ScriptedService]:
     script = {
+        **Traffic().script(),
         "vs/list": [service_row()],
         "rs/list": [server_row()],
         "vs/add": None,
@@ -129,7 +131,7 @@ def test_a_reader_that_leaves_is_no_error(scripted: ScriptedService, words: list
     assert process.returncode == endings.UNREAD
 
 
-@pytest.mark.parametrize("words", [["version"], ["--help"], []])
+@pytest.mark.parametrize("words", [["version"], ["--help"], [], ["top", "--interval=0.1"]])
 def test_a_reader_that_was_never_there_is_none_either(scripted: ScriptedService, words: list[str]) -> None:
     """Short answers, too, that Python would only write on its way out."""
     reader, writer = os.pipe()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jupiter import cli, endings, options
+from jupiter import endings, options, own
 from jupiter.commands import COMMANDS
 from tools.man import roff, settings
 from tools.man.pages import CONFIGURATION, PAGES, _configuration
@@ -63,7 +63,7 @@ def test_jupiter_ctl_1_has_every_command_option_and_exit_code(tmp_path: Path) ->
         assert command.help in text
         assert all(f"jupiter-ctl {words}" in text for words in command.examples)
         assert all(alias in text for alias in command.aliases)
-    for name in cli.OWN:
+    for name in own.OWN:
         assert f" {name} " in text
     for option in (options.JSON, *options.WHERE):
         assert option.opts[0] in text

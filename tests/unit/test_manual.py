@@ -6,14 +6,14 @@ import shlex
 import pytest
 from click.testing import CliRunner
 
-from jupiter import cli, endings
+from jupiter import cli, endings, own
 from jupiter.commands import COMMANDS, GROUPS, Command
 
 EXAMPLES = [(command, words) for command in COMMANDS.values() for words in command.examples]
 
 
 def help_of(*words: str) -> str:
-    done = CliRunner().invoke(cli.cli, [*words, "--help"], prog_name=cli.NAME)
+    done = CliRunner().invoke(cli.cli, [*words, "--help"], prog_name=own.NAME)
     assert done.exit_code == 0
     return done.output
 
@@ -23,10 +23,10 @@ def test_each_example_can_be_pasted(command: Command, words: str) -> None:
     """Its words are those of a command that is there, and its parameters are valid."""
     name, *rest = shlex.split(words)
     named = COMMANDS[name]
-    own = [word for word in rest if word != "--json"]
+    arguments = [word for word in rest if word != "--json"]
     if named.to_file:
-        own = own[: sum(p.kind.words for p in named.parameters)]
-    named.validate(named.bind(own))
+        arguments = arguments[: sum(p.kind.words for p in named.parameters)]
+    named.validate(named.bind(arguments))
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda c: c.name)
@@ -45,7 +45,7 @@ def test_help_says_all_about_a_command(command: Command) -> None:
 
 def test_help_of_the_whole_says_where_and_how_it_ends() -> None:
     text = help_of()
-    for word in (*COMMANDS, *cli.OWN, *GROUPS, "JUPITER_SOCK", "JUPITER_INSTANCE", "--instance", "--unixsock"):
+    for word in (*COMMANDS, *own.OWN, *GROUPS, "JUPITER_SOCK", "JUPITER_INSTANCE", "--instance", "--unixsock"):
         assert word in text
     for code in endings.MEANINGS:
         assert re.search(rf"^  {code}\b", text, re.M)
@@ -53,7 +53,7 @@ def test_help_of_the_whole_says_where_and_how_it_ends() -> None:
 
 def test_no_command_lists_all_of_them_with_their_usage_by_group() -> None:
     """Without the service."""
-    done = CliRunner().invoke(cli.cli, [], prog_name=cli.NAME)
+    done = CliRunner().invoke(cli.cli, [], prog_name=own.NAME)
     assert done.exit_code == 0
     lines = done.output.splitlines()
     for title, group in GROUPS.items():

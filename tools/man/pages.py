@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from jupiter import VERSION, cli, manual, options, service
+from jupiter import VERSION, cli, manual, options, own, service
 from jupiter.commands import GROUPS, Command
 from tools.man import roff, settings
 
@@ -49,23 +49,23 @@ def control(day: date) -> str:
 
 
 def _control(day: date) -> Iterator[str]:
-    yield from _opening(cli.NAME, 1, day, "jupiter", "configure and watch jupiter-service")
+    yield from _opening(own.NAME, 1, day, "jupiter", "configure and watch jupiter-service")
     yield from roff.heading("Synopsis")
-    yield f"{roff.bold(cli.NAME)} [\\fIOPTION\\fR...] \\fICOMMAND\\fR [\\fIARGUMENT\\fR...]"
+    yield f"{roff.bold(own.NAME)} [\\fIOPTION\\fR...] \\fICOMMAND\\fR [\\fIARGUMENT\\fR...]"
     yield from roff.heading("Description")
     yield from roff.paragraphs(manual.ABOUT)
     yield from roff.heading("Options")
     yield from roff.paragraphs("They may stand before the command and behind it.")
-    yield from _options(cli.cli, cli.NAME)
+    yield from _options(cli.cli, own.NAME)
     yield from roff.heading("Commands")
     yield from roff.paragraphs("Each prints what it does, with examples, with --help.")
     for title, group in GROUPS.items():
         yield from roff.subheading(title)
         for command in group:
             yield from _command(command)
-    yield from roff.subheading(cli.OWN_TITLE)
-    for name, own in cli.OWN.items():
-        yield from _own(name, own)
+    yield from roff.subheading(own.OWN_TITLE)
+    for name, command in own.OWN.items():
+        yield from _own(name, command)
     yield from roff.heading("Errors")
     yield from roff.paragraphs(manual.ERRORS)
     yield from roff.heading("Exit status")
@@ -89,11 +89,11 @@ def _command(command: Command) -> Iterator[str]:
     yield ".RE"
 
 
-def _own(name: str, command: click.Command) -> Iterator[str]:
-    yield from roff.item([roff.bold(cli.own_usage(name, command))], command.help or "")
+def _own(name: str, command: own.Documented) -> Iterator[str]:
+    yield from roff.item([roff.bold(own.usage_of(name, command))], command.help or "")
     yield ".RS"
     yield from _options(command, name)
-    for section in getattr(command, "sections", ()):
+    for section in command.sections:
         if section is not manual.EXIT_CODES:
             yield from roff.paragraphs(f"{section.title}:", first=".PP")
             yield from _terms(section)
