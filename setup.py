@@ -54,7 +54,9 @@ def compiled(*extensions: Extension, force: bool = False) -> list[Extension]:
 
 
 modules = compiled(extension("fastpath.engine", "fastpath/engine.pyx"))
-if os.environ.get("JUPITER_DEVELOPMENT"):  # not part of the product; make knows when, cythonize misses cimported modules
+if os.environ.get(
+    "JUPITER_DEVELOPMENT"
+):  # not part of the product; make knows when, cythonize misses cimported modules
     modules += compiled(
         extension("tests.fastpath.probe", "tests/fastpath/probe.pyx"),  # the inline functions, callable from Python
         extension("tools.bench.drive", "tools/bench/drive.pyx"),  # takes turns and times them

@@ -5,7 +5,7 @@ times seconds, lengths bytes. Every function raises EngineError with a text fit 
 Nothing here is thread-safe but kernel_loop() and progress(): one control thread calls everything else.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
 _Answer = TypeVar("_Answer")

@@ -181,6 +181,11 @@ def take_netdevs(settings: Settings, undo: ExitStack) -> None:
         log.info("kernel kept off", extra=fields(netdevs=",".join(names)))
 
 
+def takes_anothers_place(settings: Settings) -> bool:
+    """Whether this process has a pid that net_af_packet would mistake for another instance's."""
+    return any(map(fanout.is_taken, netdevs(settings, "af_packet")))
+
+
 def netdevs(settings: Settings, driver: str = "") -> list[str]:
     """Those that are ports, of a driver with this in its name."""
     vdevs = [vdev for device in settings.devices for vdev in device.source.vdevs if driver in vdev]

@@ -90,6 +90,10 @@ class PidFile:
 Report = Callable[[str | None, int], None]
 
 
+def no_report(problem: str | None, code: int) -> None:
+    """Nobody waits for one."""
+
+
 def detach(log_file: Path) -> Report:
     """Go on in the background, with stdout and stderr appended to log_file.
 

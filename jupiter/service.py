@@ -10,8 +10,7 @@ import click
 
 from jupiter import VERSION, config, daemon, exits
 from jupiter import log as logs
-from jupiter.assembly import netdevs, run
-from jupiter.host import fanout
+from jupiter.assembly import run, takes_anothers_place
 from jupiter.instance import instance
 from jupiter.watchdog import LIMIT
 
@@ -87,10 +86,9 @@ def command(
     if check:
         click.echo(f"{place.config} is valid.")
         return
-    report: daemon.Report = lambda problem, code: None  # noqa: E731
+    report = daemon.detach(place.log) if background else daemon.no_report
     if background:
-        report = daemon.detach(place.log)
-        daemon.move_on_while(lambda: any(map(fanout.is_taken, netdevs(settings, "af_packet"))))
+        daemon.move_on_while(lambda: takes_anothers_place(settings))
     logs.setup(log_level, log_format, debug)
     faulthandler.enable()
     daemon.end_with_any_thread()

@@ -14,7 +14,7 @@ KEYS = st.tuples(ADDRESSES, st.sampled_from([0, 80, 0x5000, 0xFFFF]), st.sampled
 
 @given(st.lists(st.tuples(KEYS, st.integers(1, 3), st.integers(0, 65535)), max_size=60), st.lists(KEYS, max_size=20))
 def test_service_map(added: list[tuple[tuple[int, int, int], int, int]], strangers: list[tuple[int, int, int]]) -> None:
-    """The service map answers as a dict whose keys keep their first kind, and take values of that kind; at most half full."""
+    """The service map answers as a dict whose keys keep their first kind and take its values; at most half full."""
     made = probe.Map(len(added))
     oracle: dict[tuple[int, int, int], tuple[int, int]] = {}
     for key, kind, service in added:
