@@ -133,10 +133,10 @@ class Connection(NamedTuple):
     server: int
 
 class WorkerCounters(NamedTuple):
-    """busy_turns, busy_ticks: of turns that carried packets. ticks: of the TSC, spent between start() and stop(); the busy
-    share is a difference of busy_ticks over one of ticks. packets: taken through the stages (one that was parked: twice).
-    parked: packets that wait for a next hop now. to_kernel_depth, from_kernel_depth: frames that stand in the rings of the
-    worker's kernel interfaces now."""
+    """busy_turns, busy_ticks: of turns that carried packets. ticks: of the TSC, spent between start() and stop();
+    the busy share is a difference of busy_ticks over one of ticks. packets: taken through the stages (one that was
+    parked: twice). parked: packets that wait for a next hop now. to_kernel_depth, from_kernel_depth: frames that
+    stand in the rings of the worker's kernel interfaces now."""
 
     lcore: int
     turns: int
@@ -152,8 +152,8 @@ class WorkerCounters(NamedTuple):
     from_kernel_depth: int
 
 class Match(NamedTuple):
-    """True of a connection when one of `ends` (a sum of CLIENT, VIRTUAL, LOCAL, REAL) has this address, as far as the bits
-    of `mask` go (4 bytes, as address), and this port (0: any)."""
+    """True of a connection when one of `ends` (a sum of CLIENT, VIRTUAL, LOCAL, REAL) has this address, as far as
+    the bits of `mask` go (4 bytes, as address), and this port (0: any)."""
 
     ends: int
     address: bytes
@@ -161,13 +161,13 @@ class Match(NamedTuple):
     port: int
 
 class Question(Generic[_Answer]):
-    """What a worker was asked. It answers in its own time, a bounded part of it each turn, one question after the other;
-    nothing is lost when the caller lets go of one. stop() has the rest answered; a worker that does not run is answered
-    for at once. Made by find(), sweep() and send() alone."""
+    """What a worker was asked. It answers in its own time, a bounded part of it each turn, one question after the
+    other; nothing is lost when the caller lets go of one. stop() has the rest answered; a worker that does not run
+    is answered for at once. Made by find(), sweep() and send() alone."""
 
     def done(self) -> bool:
-        """Whether the answer is there: never waits. To be asked now and then, of any question: that also hands the worker
-        its next one."""
+        """Whether the answer is there: never waits. To be asked now and then, of any question: that also hands the
+        worker its next one."""
 
     def result(self) -> _Answer:
         """The answer; waits for it."""
@@ -259,8 +259,8 @@ def publish(services: Sequence[Service], removed: Sequence[int] = (), reset: Seq
     """
 
 def set_next_hop(server: int, port: int, mac: bytes | None) -> None:
-    """The MAC and port towards server id `server`; None: unresolved. A few of its packets then wait for at most a second
-    (parking), the others are dropped as parking_full, those that waited in vain as next_hop_unresolved."""
+    """The MAC and port towards server id `server`; None: unresolved. A few of its packets then wait for at most a
+    second (parking), the others are dropped as parking_full, those that waited in vain as next_hop_unresolved."""
 
 def server_totals(servers: Sequence[int]) -> ServerCounters:
     """Summed over these servers as well."""
@@ -300,8 +300,8 @@ def progress() -> list[int]:
     """Turns of each worker so far; before init() none. Any thread may ask: a worker whose number stands still hangs."""
 
 def usage() -> list[Usage]:
-    """A row for each worker and port. Takes time in proportion to the highest server id that had a next hop, without the
-    GIL."""
+    """A row for each worker and port. Takes time in proportion to the highest server id that had a next hop, without
+    the GIL."""
 
 def memory() -> list[Memory]:
     """EAL's memory, socket by socket."""
@@ -315,15 +315,16 @@ def find(
     limit: int = 1024,
     entries: int = 1 << 16,
 ) -> Question[tuple[list[Connection], int | None]]:
-    """A page of a worker's connections: those of `protocol` (0: all) for which all of at most MAX_MATCHES `matches` hold,
-    and that saw a packet in the last `max_idle` seconds. It ends with `limit` rows, or when `entries` entries were looked
-    at, wanted or not: so it may be empty and not the last. The answer: rows, and the cursor of the next page (None: that
-    was the last). A connection that lives through all pages is in exactly one of them."""
+    """A page of a worker's connections: those of `protocol` (0: all) for which all of at most MAX_MATCHES `matches`
+    hold, and that saw a packet in the last `max_idle` seconds. It ends with `limit` rows, or when `entries` entries
+    were looked at, wanted or not: so it may be empty and not the last. The answer: rows, and the cursor of the next
+    page (None: that was the last). A connection that lives through all pages is in exactly one of them."""
 
 def sweep(worker: int) -> Question[int]:
-    """Reset the connections of servers that publish() marked for it. TCP: both ends get a RST at once, and what they still
-    send within Timeouts.tcp_closed is answered by one and dropped as connection_reset, but for a SYN of the client, which
-    opens a new connection. UDP and half-open without an answer: forgotten. The answer: how many it were."""
+    """Reset the connections of servers that publish() marked for it. TCP: both ends get a RST at once, and what they
+    still send within Timeouts.tcp_closed is answered by one and dropped as connection_reset, but for a SYN of the
+    client, which opens a new connection. UDP and half-open without an answer: forgotten. At most 128 a millisecond,
+    lest a transmit queue overflow. The answer: how many it were."""
 
 def send(worker: int, port: int, frames: Sequence[bytes]) -> Question[int]:
     """Transmit whole Ethernet frames on this port, in order. The answer: for how many there was a packet buffer."""

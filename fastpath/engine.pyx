@@ -274,10 +274,10 @@ def start():
     started()
     need(not running, "The workers are running already.")
     S.stopping = 0
-    running = True
     for i in range(N_WORKERS):
         if rte_eal_remote_launch(worker_main, W[i], W[i].lcore) != 0:
             raise EngineError(f"Worker lcore {W[i].lcore} is busy.")
+    running = True
 
 
 def stop():
@@ -293,8 +293,9 @@ def stop():
             wait_lcore(lcore)
     running = False
     for i in range(N_WORKERS):
-        empty_parking(W[i])
-        deliver(i)
+        if W[i] != NULL:
+            empty_parking(W[i])
+            deliver(i)
     while kernel_looping:
         time.sleep(0.001)
 
@@ -827,7 +828,7 @@ def worker_counters():
 
 
 def progress():
-    return [] if S == NULL else [W[i].turns for i in range(N_WORKERS)]
+    return [W[i].turns for i in range(N_WORKERS) if W[i] != NULL]
 
 
 cdef struct port_usage:
@@ -930,6 +931,7 @@ cdef deliver(uint32_t worker):
             first.posted = True
             store_pointer(&S.verbs[worker], &first.verb)
         while not running and not load_acquire(&first.verb.done):
+            first.verb.now = w.now - 1  # its clock stands, and no turn is to wait for the next millisecond
             answer_verb(w)
             flush(w)
             free_dead(w)
@@ -970,7 +972,10 @@ def find(worker, protocol=0, matches=(), max_idle=None, cursor=0, limit=1024, en
 
 
 def sweep(worker):
-    return ask(worker_at(worker), Question(), VERB_SWEEP)
+    cdef Question q = Question()
+    cdef layout_worker *w = worker_at(worker)
+    q.verb.limit = RESETS_MS
+    return ask(w, q, VERB_SWEEP)
 
 
 def send(worker, port, frames):
@@ -1005,7 +1010,8 @@ cdef describe(Question q, connection *c):
         (address_bytes(&c.flow[INBOUND].daddr), be16_of(c.flow[INBOUND].dport)),
         (address_bytes(&c.flow[OUTBOUND].daddr), be16_of(c.flow[OUTBOUND].dport)),
         (address_bytes(&c.flow[OUTBOUND].saddr), be16_of(c.flow[OUTBOUND].sport)),
-        c.flags, state_names[c.state].decode(), <uint32_t>(q.verb.now - c.last_seen) / 1000.0, timeout_of(S, c) // 1000, c.server)
+        c.flags, state_names[c.state].decode(), <uint32_t>(q.verb.now - c.last_seen) / 1000.0, timeout_of(S, c) // 1000,
+        c.server)
 
 
 # ---- one turn by hand ----------------------------------------------------------------------------------------------

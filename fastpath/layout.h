@@ -267,7 +267,7 @@ struct match {
 };
 
 enum { VERB_FIND, VERB_SWEEP, VERB_SEND };
-enum { MAX_MATCHES = 4 };
+enum { MAX_MATCHES = 4, RESETS_MS = 128 /* two frames each: a sixth of what a link of 1 Gb/s carries */ };
 
 /* A question to a worker, answered a few entries a turn. The asker owns it again once `done` is set. */
 struct verb {
@@ -276,11 +276,11 @@ struct verb {
     uint8_t n_matches; /* find: all of them must hold */
     uint8_t port;      /* send */
     uint32_t cursor;   /* find, sweep: the next entry to look at; send: the next byte of `frames` */
-    uint32_t limit;    /* find: rows at most */
-    uint32_t entries;  /* find: how many more may be looked at; send: frames to go */
+    uint32_t limit;    /* find: rows at most; sweep: resets in a millisecond */
+    uint32_t entries;  /* find: how many more may be looked at; sweep: reset in this millisecond; send: frames to go */
     uint32_t max_idle; /* find: ms, NONE: any */
     uint32_t n;        /* rows found; connections reset; frames sent */
-    uint32_t now;      /* the worker's clock when it had done */
+    uint32_t now;      /* the worker's clock when it last had a share, at last when it had done */
     uint32_t done;
     struct match matches[MAX_MATCHES];
     struct connection *rows; /* find: room for `limit` */

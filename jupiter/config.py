@@ -32,9 +32,9 @@ tcp-transitory = number(1, 604800, default=240)
 tcp-closed = number(1, 604800, default=10)
 udp = number(1, 604800, default=300)
 [CONTROL]
-state = state(default=keep)
+state = choice(keep, forget, default=keep)
 group = group(default=None)
-monitor = path(default=None)
+monitor = choice(yes, no, default=no)
 [__many__]
 name = interface_name
 ipv4 = address
@@ -67,12 +67,12 @@ class ConnectionSettings:
 
 @dataclass(frozen=True, slots=True)
 class ControlSettings:
-    """state: whether what was set by hand survives a restart. group: who beside root may use the socket.
-    monitor: path of a second socket, which only reads."""
+    """keep_state: whether what was set by hand survives a restart. group: who beside root may use the socket.
+    monitor: whether there is a second socket, which everybody may use and which only reads."""
 
-    state: bool
+    keep_state: bool
     group: str | None
-    monitor: Path | None
+    monitor: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +149,8 @@ def _settings(file: IniFile, problems: list[str]) -> Settings | None:
     if found:
         return None
     connections = ConnectionSettings(**{k.replace("-", "_"): v for k, v in values["CONNECTIONS"].items()})
-    control = ControlSettings(**values["CONTROL"])
-    dpdk = values["DPDK"]
+    dpdk, given = values["DPDK"], values["CONTROL"]
+    control = ControlSettings(given["state"] == "keep", given["group"], given["monitor"] == "yes")
     return Settings(dpdk["argv"], dpdk["hugepages"], connections, control, tuple(map(_device, right.values())))
 
 

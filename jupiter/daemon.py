@@ -125,6 +125,16 @@ def detach(log_file: Path) -> Report:
     return report
 
 
+def move_on_while(unfit: Callable[[], bool]) -> None:
+    """In the background, before any thread: go on as another process, one with another pid, for as long as this one is
+    unfit; not for ever."""
+    for _ in range(16):
+        if not unfit():
+            return
+        if os.fork():
+            os._exit(exits.DONE)
+
+
 def _wait_for_report(reader: int, log_file: Path) -> None:
     with open(reader, encoding="utf-8") as pipe:
         code, blank, problem = pipe.read().partition(" ")

@@ -36,7 +36,7 @@ class Instance:
 
     @property
     def pages(self) -> Path:
-        return self.pidfile.with_suffix(".hugepages")
+        return self.pidfile.with_name(f"{self.pidfile.name}.hugepages")
 
 
 def instance(name: str = "") -> Instance:

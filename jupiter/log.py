@@ -40,6 +40,7 @@ def setup(level: str = "info", format: Format = "text", debug: bool = False) -> 
     handler.setFormatter({"text": TextFormatter, "json": JsonFormatter}[format](debug, to_journal()))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
+    logging.raiseExceptions = debug  # whether a line that cannot be written gives a traceback instead
 
 
 def to_journal() -> bool:

@@ -25,7 +25,7 @@ class StateFile:
         self._path = path
 
     def load(self) -> list[handmade.Handmade]:
-        """Nothing where there is no file. One that nobody understands is set aside: it must not keep us from serving."""
+        """Nothing where there is no file. One that nobody understands is set aside, for we must serve."""
         if not self._path.exists():
             return []
         try:

@@ -7,7 +7,6 @@ import re
 import shlex
 from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network
 from itertools import chain
-from pathlib import Path
 
 from configobj.validate import ValidateError
 
@@ -119,22 +118,16 @@ def _vdevs(text: str) -> tuple[str, ...]:
     return tuple(vdevs)
 
 
-def _state(text: str) -> bool:
-    if text not in ("keep", "forget"):
-        raise ValidateError("keep or forget")
-    return text == "keep"
+def _choice(text: str, *known: str) -> str:
+    if text not in known:
+        raise ValidateError(" or ".join(known))
+    return text
 
 
 def _group(text: str) -> str:
     if not re.fullmatch(r"[^\s:]+", text):
         raise ValidateError("the name of a group")
     return text
-
-
-def _path(text: str) -> Path:
-    if not text.startswith("/"):
-        raise ValidateError("an absolute path")
-    return Path(text)
 
 
 def _bond_mode(text: str) -> int:
@@ -156,7 +149,6 @@ CHECKS = {
     "pci_addresses": _pci_addresses,
     "vdevs": _vdevs,
     "bond_mode": _bond_mode,
-    "state": _state,
+    "choice": _choice,
     "group": _group,
-    "path": _path,
 }

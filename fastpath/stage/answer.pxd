@@ -72,14 +72,19 @@ cdef inline bint find_connections(worker *w, verb *v) noexcept nogil:
 
 
 cdef inline bint sweep(worker *w, verb *v) noexcept nogil:
-    """Reset the connections of servers that were removed with that wish."""
+    """Reset the connections of servers that were removed with that wish, no faster than any transmit queue takes the RSTs:
+    an idle end that misses its own hears of nothing."""
     cdef uint32_t budget = ANSWER_ENTRIES
     cdef const connection *c
-    while budget and v.cursor < w.table.region.high_water:
+    if v.now != w.now:
+        v.now = w.now
+        v.entries = v.limit
+    while budget and v.entries and v.cursor < w.table.region.high_water:
         c = &w.table.connections[v.cursor]
         if c.state > STATE_RESET and w.shared.servers[c.server].removed == SERVER_RESET:
             reset_connection(w, v.cursor)
             v.n += 1
+            v.entries -= 1
         v.cursor += 1
         budget -= 1
     return v.cursor >= w.table.region.high_water

@@ -41,7 +41,7 @@ cdef inline uint8_t direct(worker *w, uint32_t i, uint32_t entry) noexcept nogil
         return ttl_exceeded(w, i)
     if entry & 1 == INBOUND:
         b.hop[i] = s.hop
-        if unlikely(not s.hop >> 56 & HOP_RESOLVED):
+        if unlikely(not b.hop[i] >> 56 & HOP_RESOLVED):  # read once: the main thread may change it at any time
             return park(w, i, c.server, s.service)
     else:
         b.hop[i] = load48(c.client_mac) | <uint64_t>c.client_port << 48

@@ -37,8 +37,10 @@ async def _answer_batch(executor: Executor, session: Session, members: Sequence[
     batch = protocol.BatchAnswer(members)
     for member in members:
         if isinstance(member, protocol.RequestError):
-            batch.add(_refuse(session, member))
-        elif line := await _carry_out(executor, session, member):
+            line = _refuse(session, member)
+        else:
+            line = await _carry_out(executor, session, member)
+        if line:
             batch.add(line)
         await asyncio.sleep(0)  # other clients have their turns meanwhile
     return batch.encode()
@@ -48,7 +50,7 @@ def _refuse(session: Session, error: protocol.RequestError) -> bytes:
     """It may have been a piece of the draft."""
     if session.has_draft:
         session.spoil_draft(error)
-    return protocol.encode_error(error.id, error)
+    return protocol.encode_error(error.id, error) if error.wants_answer else b""
 
 
 async def _carry_out(executor: Executor, session: Session, request: protocol.Request) -> bytes:

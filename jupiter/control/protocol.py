@@ -44,11 +44,15 @@ class Request(NamedTuple):
 
 
 class RequestError(JupiterError):
-    """A message that is no request; id is the sender's, where it could be read."""
+    """A message that is no request; id is the sender's, where it could be read.
 
-    def __init__(self, code: str, text: str, id: RequestId = None) -> None:
+    wants_answer: False for a notification, which is not answered even where its parameters are wrong (section 4.1).
+    """
+
+    def __init__(self, code: str, text: str, id: RequestId = None, wants_answer: bool = True) -> None:
         super().__init__(code, text)
         self.id = id
+        self.wants_answer = wants_answer
 
 
 Member = Request | RequestError
@@ -62,9 +66,9 @@ class Lines:
         self._data = bytearray()
         self._searched = 0
 
-    def __bool__(self) -> bool:
-        """Whether a line has begun."""
-        return bool(self._data)
+    def __len__(self) -> int:
+        """Bytes that wait for the end of their line."""
+        return len(self._data)
 
     def feed(self, data: bytes) -> None:
         self._data += data
@@ -121,7 +125,9 @@ def _request(message: Any) -> Request:
     if not isinstance(method, str):
         raise RequestError("invalid-request", "The method of a request must be the name of a command.", id)
     if not isinstance(params, dict):
-        raise RequestError("invalid-argument", "Parameters must be given by name, in a JSON object.", id)
+        raise RequestError(
+            "invalid-argument", "Parameters must be given by name, in a JSON object.", id, "id" in message
+        )
     return Request(method, params, id, "id" in message)
 
 
@@ -168,7 +174,7 @@ class BatchAnswer:
     each of those that follow is replaced by an error."""
 
     def __init__(self, members: Sequence[Member]) -> None:
-        self._refusals = [_refusal(m.id) for m in members if not isinstance(m, Request) or m.wants_answer]
+        self._refusals = [_refusal(m.id) for m in members if m.wants_answer]
         self._refusals.reverse()
         self._size = sum(map(len, self._refusals)) + len("[]\n")
         self._answers: list[bytes] = []

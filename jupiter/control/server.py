@@ -11,11 +11,10 @@ import logging
 import pwd
 import socket
 import struct
-from collections import Counter
-from enum import Enum, auto
 from pathlib import Path
 
 from jupiter.control import dispatch, protocol
+from jupiter.control.clients import Client, Roll, Stage
 from jupiter.control.listen import listen
 from jupiter.errors import JupiterError
 from jupiter.session import DraftBudget, Session
@@ -24,6 +23,8 @@ log = logging.getLogger(__name__)
 
 MAX_CLIENTS = 128
 """Each holds up to one message read and one answer, 2 MiB, beside its draft."""
+SPARE_CLIENTS = 16
+"""Beyond those, for processes that are not connected yet, while all wait for answers."""
 IDLE_SECONDS = 600.0
 """For so long a client may ask nothing."""
 SLOW_SECONDS = 10.0
@@ -31,8 +32,8 @@ SLOW_SECONDS = 10.0
 GRACE_SECONDS = 30.0
 """For so long the end of the server waits for requests that are being carried out."""
 LARGE = 1 << 16
-"""Bytes of a request that wait for their turn."""
-LONG_SECONDS = 0.001
+"""Bytes of a request from which on its client waits for its turn."""
+LONG_SECONDS = 0.00025
 """A client whose last request took longer waits for its turn."""
 
 _READ = 1 << 16
@@ -42,27 +43,9 @@ _PEER = struct.Struct("3i")
 """struct ucred: pid, uid, gid (unix(7))."""
 
 
-class _Stage(Enum):
-    RECEIVING = auto()
-    EXECUTING = auto()
-    SENDING = auto()
-
-
-class _Client:
-    """deadline: when it will be dismissed if it is still in this stage, by the loop's clock."""
-
-    def __init__(self, connection: socket.socket, session: Session) -> None:
-        self.connection = connection
-        self.session = session
-        self.lines = protocol.Lines()
-        self.stage = _Stage.RECEIVING
-        self.deadline = float("inf")
-        self.takes_long = False
-        self.task: asyncio.Task[None] | None = None
-
-    def enter(self, stage: _Stage, seconds: float = float("inf")) -> None:
-        self.stage = stage
-        self.deadline = asyncio.get_running_loop().time() + seconds
+_DISPLACED = JupiterError("displaced", "The connection was idle, and made room for a newer one.")
+_TOO_SLOW = JupiterError("too-slow", "The connection was idle for too long, or a request or an answer took too long.")
+_BUSY = JupiterError("busy", "All connections that the service allows wait for answers.")
 
 
 class ControlServer:
@@ -92,8 +75,7 @@ class ControlServer:
         self._idle_seconds = idle_seconds
         self._slow_seconds = slow_seconds
         self._grace_seconds = grace_seconds
-        self._clients: dict[_Client, None] = {}
-        """The one that was silent for longest first."""
+        self._clients = Roll()
         self._tasks: set[asyncio.Task[None]] = set()
         self._turnstile = asyncio.Lock()
         self._users: dict[int, str] = {}
@@ -116,8 +98,9 @@ class ControlServer:
         with contextlib.suppress(FileNotFoundError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
-        for client in [c for c in self._clients if c.stage is _Stage.RECEIVING]:
-            self._end(client)
+        for client in self._clients:
+            if client.stage is Stage.RECEIVING:
+                self._end(client)
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=self._grace_seconds)
             for task in late:
@@ -147,94 +130,99 @@ class ControlServer:
 
     def _admit(self, connection: socket.socket) -> None:
         connection.setblocking(False)
-        if len(self._clients) >= self._max_clients and not self._make_room():
-            _tell(connection, JupiterError("busy", f"All {self._max_clients} clients of the service wait for answers."))
+        pid, uid, gid = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        if len(self._clients) >= self._max_clients and not self._make_room() and not self._has_spare_room(pid):
+            _tell(connection, _BUSY)
             connection.close()
             return
-        pid, uid, gid = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
         session = Session(pid, uid, gid, user=self._users.get(uid), read_only=self._read_only, budget=self._drafts)
-        client = _Client(connection, session)
-        self._clients[client] = None
-        client.enter(_Stage.RECEIVING, self._idle_seconds)
+        client = Client(connection, session)
+        self._clients.add(client)
         client.task = asyncio.create_task(self._serve(client))
         client.task.add_done_callback(lambda task: self._forget(client, task))
         self._tasks.add(client.task)
 
     def _make_room(self) -> bool:
-        """Dismiss a client that waits for no command: of the process with most connections, the one silent for longest.
-
-        So a process that opens ever more connections displaces itself, and an operator gets in.
-        """
-        connections = Counter(client.session.pid for client in self._clients)
-        idle = [client for client in self._clients if client.stage is not _Stage.EXECUTING]
-        if not idle:
+        client = self._clients.most_dispensable()
+        if client is None:
             return False
-        client = max(idle, key=lambda client: connections[client.session.pid])  # the first of several
-        self._dismiss(client, JupiterError("displaced", "The connection made room for a newer one: it was idle."))
+        self._dismiss(client, _DISPLACED)
         return True
+
+    def _has_spare_room(self, pid: int) -> bool:
+        """Where all wait for answers: for a process that is not connected yet."""
+        return not self._clients.knows_process(pid) and len(self._clients) < self._max_clients + SPARE_CLIENTS
 
     async def _dismiss_the_late(self) -> None:
         while True:
             await asyncio.sleep(min(self._idle_seconds, self._slow_seconds, 4) / 4)
             now = self._loop.time()
-            for client in [c for c in self._clients if c.deadline < now]:
-                self._dismiss(client, JupiterError("too-slow", "The connection was idle or too slow."))
+            for client in self._clients:
+                if client.deadline < now:
+                    self._dismiss(client, _TOO_SLOW)
 
-    def _dismiss(self, client: _Client, error: JupiterError) -> None:
-        if client.stage is _Stage.RECEIVING:
+    def _dismiss(self, client: Client, error: JupiterError) -> None:
+        if client.stage is Stage.RECEIVING:
             _tell(client.connection, error)
         self._end(client)
 
-    def _end(self, client: _Client) -> None:
+    def _end(self, client: Client) -> None:
         assert client.task is not None
-        del self._clients[client]
+        self._clients.remove(client)
         client.task.cancel()
 
-    def _forget(self, client: _Client, task: asyncio.Task[None]) -> None:
+    def _forget(self, client: Client, task: asyncio.Task[None]) -> None:
         """Also of a client that was dismissed before its task began."""
         self._tasks.discard(task)
-        self._clients.pop(client, None)
+        self._clients.remove(client)
         client.session.drop_draft()
         client.connection.close()
 
-    async def _serve(self, client: _Client) -> None:
+    async def _serve(self, client: Client) -> None:
         with contextlib.suppress(OSError):  # gone
             while not self._ending and (line := await self._receive(client)) is not None:
-                self._clients[client] = self._clients.pop(client)
-                client.enter(_Stage.EXECUTING)
+                self._clients.note_life(client)
+                if client.takes_long or len(line) > LARGE:
+                    client.enter(Stage.RECEIVING)
+                    await self._wait_for_turn()
                 answer = await self._answer(client, line)
                 await self._send(client, answer)
                 await asyncio.sleep(0)  # a client that sends many requests at once takes turns with the others
 
-    async def _answer(self, client: _Client, line: bytes) -> bytes:
+    async def _answer(self, client: Client, line: bytes) -> bytes:
         """Carried out to its end, also for a client that has gone meanwhile: nothing looks at its connection."""
-        if client.takes_long or len(line) > LARGE:
-            async with self._turnstile:  # one in a turn of the loop: a quick one waits for one long one at most
-                await asyncio.sleep(0)
+        client.enter(Stage.EXECUTING)
         began = self._loop.time()
         answer = await dispatch.answer(self._executor, client.session, line)
         client.takes_long = self._loop.time() - began > LONG_SECONDS
         return answer
 
-    async def _receive(self, client: _Client) -> bytes | None:
+    async def _wait_for_turn(self) -> None:
+        """One client goes on in each turn of the loop: those who ask for little wait for one that asks for much."""
+        async with self._turnstile:
+            await asyncio.sleep(0)
+
+    async def _receive(self, client: Client) -> bytes | None:
         """The next line; None: there is none to come."""
         begun = client.lines or client.session.has_draft
-        client.enter(_Stage.RECEIVING, self._slow_seconds if begun else self._idle_seconds)
+        client.enter(Stage.RECEIVING, self._loop.time() + (self._slow_seconds if begun else self._idle_seconds))
         try:
             while (line := client.lines.take()) is None:
+                if len(client.lines) >= LARGE:
+                    await self._wait_for_turn()
                 data = await self._loop.sock_recv(client.connection, _READ)
                 if not data:
                     return client.lines.take_rest() or None  # without its end: what was meant is known all the same
                 if not client.lines:
-                    client.enter(_Stage.RECEIVING, self._slow_seconds)
+                    client.enter(Stage.RECEIVING, self._loop.time() + self._slow_seconds)
                 client.lines.feed(data)
             return line
         except protocol.RequestError as error:
             await self._send(client, protocol.encode_error(None, error))
             return None
 
-    async def _send(self, client: _Client, answer: bytes) -> None:
-        client.enter(_Stage.SENDING, self._slow_seconds)
+    async def _send(self, client: Client, answer: bytes) -> None:
+        client.enter(Stage.SENDING, self._loop.time() + self._slow_seconds)
         await self._loop.sock_sendall(client.connection, answer)
 
 

@@ -2,36 +2,56 @@
 
 Owner: the asyncio loop that start() runs in; everything here is called from it. The kernel decides: it looks up routes
 and resolves neighbours. What it announces of routes only says what is to be asked again.
+
+What the kernel forgets with an interface is not yet news: a next hop through one that does not work holds until that
+works again.
 """
 
 import asyncio
+import enum
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from itertools import islice
 from typing import NamedTuple
 
 from pyroute2.netlink import rtnl
 
+from jupiter.host.interfaces import GRACE_SECONDS, Interface, Interfaces
+from jupiter.host.neighbours import Neighbours
 from jupiter.host.netlink import (
-    Entry,
+    RTM_DELNEXTHOP,
+    RTM_NEWNEXTHOP,
+    RTMGRP_NEXTHOP,
     Events,
     Hop,
-    Link,
     Message,
-    NeighbourState,
     Netlink,
     link_of,
     neighbour_of,
 )
 from jupiter.host.watchlist import Watchlist
 
-GROUPS = rtnl.RTMGRP_LINK | rtnl.RTMGRP_NEIGH | rtnl.RTMGRP_IPV4_IFADDR | rtnl.RTMGRP_IPV4_ROUTE | rtnl.RTMGRP_IPV4_RULE
+GROUPS = (
+    rtnl.RTMGRP_LINK
+    | rtnl.RTMGRP_NEIGH
+    | rtnl.RTMGRP_IPV4_IFADDR
+    | rtnl.RTMGRP_IPV4_ROUTE
+    | rtnl.RTMGRP_IPV4_RULE
+    | RTMGRP_NEXTHOP
+)
 SLICE = 32  # requests to the kernel in one turn of the loop, 0.1 ms each: a control command waits 4 ms at most
 DATAGRAMS = 64  # announcements read in one turn, 0.03 to 0.1 ms each
-REFRESH_SECONDS = 5.0  # the kernel's own DELAY_PROBE_TIME: neighbours it does not manage are asked for again
+SPREAD = 512  # addresses in one turn that a change may concern, 4 us each
+TELLS = 512  # addresses in one turn whose next hop may be news, 4 us each
 RESYNC_SECONDS = 0.2  # after a loss; a storm of routes costs one dump in that time, not all of the loop's
+SETTLE_SECONDS = 0.1  # after an interface began to work: its routes come just after that
+TICK_SECONDS = 0.25
+REPORT_SECONDS = 5.0
+EVERYTHING = IPv4Network("0.0.0.0/0")
 
 _log = logging.getLogger(__name__)
 
@@ -46,10 +66,18 @@ class Neighbour(NamedTuple):
     age_seconds: float
 
 
+class Why(enum.IntEnum):
+    """Why an address is looked up again; of two reasons the greater one counts."""
+
+    PERHAPS = 1
+    NEW_ROUTE = 2
+    ROUTE_WITHDRAWN = 3
+
+
 class Mirror:
     """Keeps next hops resolved and reports them; each callback comes once for the first answer and then on change only.
 
-    interfaces: kernel interface name -> DPDK port number.
+    interfaces: index of a kernel interface -> what it stands for.
     on_next_hop(address, port, mac): mac is None while it is unresolved, unreachable or without a route through one of
         `interfaces` (port then is the last one known, or the first).
     on_address(port, interface): the primary IPv4 address of the port's kernel interface; None: it has none any more.
@@ -57,26 +85,27 @@ class Mirror:
 
     def __init__(
         self,
-        interfaces: Mapping[str, int],
+        interfaces: Mapping[int, Interface],
         on_next_hop: Callable[[IPv4Address, int, bytes | None], None],
         on_address: Callable[[int, IPv4Interface | None], None],
         receive_buffer: int = 4 << 20,
     ) -> None:
-        self._interfaces = dict(interfaces)
+        self._interfaces = Interfaces(interfaces, self._interface_changed)
         self._on_next_hop = on_next_hop
         self._on_address = on_address
         self._receive_buffer = receive_buffer
 
         self._watched = Watchlist()
-        self._links: dict[int, Link] = {}
-        self._neighbours: dict[Hop, Entry] = {}
-        self._asked: set[Hop] = set()  # made managed by us
+        self._neighbours = Neighbours(self._interfaces, self._mac_changed, self._work_soon)
+        self._others: dict[int, tuple[bool, bool]] = {}  # interfaces that are not ours: up, carrier
         self._told: dict[IPv4Address, tuple[int, bytes | None]] = {}
-        self._told_address: dict[int, IPv4Interface | None] = dict.fromkeys(interfaces.values())
+        self._told_address: dict[int, IPv4Interface | None] = {i.port: None for i in interfaces.values()}
 
-        self._stale: set[IPv4Address] = set()  # to look up
-        self._unasked: set[Hop] = set()  # to solicit
-        self._refused: dict[IPv4Address, OSError] = {}  # since the last refresh
+        self._addresses_changed = False
+        self._changed: OrderedDict[IPv4Network, Why] = OrderedDict()  # networks whose addresses are stale
+        self._spreading: tuple[Iterator[IPv4Address], Why] | None = None  # the rest of one of them
+        self._stale: OrderedDict[IPv4Address, Why] = OrderedDict()  # to look up
+        self._untold: set[IPv4Address] = set()
         self._working: asyncio.Handle | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._events: Events | None = None
@@ -86,42 +115,49 @@ class Mirror:
         self._loop = asyncio.get_running_loop()
         self._kernel = Netlink()
         self._subscribe()
-        self._refresh()
+        self._tick()
+        self._report()
 
     async def stop(self) -> None:
-        """Neighbours that were managed for us are ordinary ones again."""
         for timer in self._timers.values():
             timer.cancel()
         if self._working is not None:
             self._working.cancel()
         self._unsubscribe()
-        for hop in list(self._asked):
-            self._let_go(hop)
         self._kernel.close()
 
     def watch(self, address: IPv4Address) -> None:
         """Follow the next hop towards address. Watching twice is watching once."""
         if address not in self._watched:
             self._watched.add(address)
-            self._look_up_soon([address])
+            self._stale[address] = Why.PERHAPS
+            self._work_soon()
 
     def unwatch(self, address: IPv4Address) -> None:
         if address in self._watched:
             hop = self._watched.hop(address)
             self._watched.remove(address)
-            self._stale.discard(address)
+            self._stale.pop(address, None)
+            self._untold.discard(address)
             self._told.pop(address, None)
             self._let_go_unless_used(hop)
+
+    def names(self) -> dict[int, str]:
+        """Port -> what its kernel interface is called now."""
+        return {self._interfaces.port(index): self._interfaces.name(index) for index in self._interfaces}
 
     def neighbours(self) -> list[Neighbour]:
         """All IPv4 neighbours on our interfaces that have or seek a MAC, watched or not, by address."""
         now = time.monotonic()
         return [
             Neighbour(
-                hop.address, entry.mac, self._links[hop.interface].name, str(entry.state.name), now - entry.confirmed
+                hop.address,
+                entry.mac,
+                self._interfaces.name(hop.interface),
+                str(entry.state.name),
+                now - entry.confirmed,
             )
-            for hop, entry in sorted(self._neighbours.items(), key=lambda item: item[0].address)
-            if self._port(hop.interface) is not None and entry.state not in (NeighbourState.NONE, NeighbourState.NOARP)
+            for hop, entry in self._neighbours.listed()
         ]
 
     # What the kernel announces
@@ -130,11 +166,10 @@ class Mirror:
         """Listen first, then read all of it: what happens in between is announced."""
         self._events = Events(GROUPS, self._receive_buffer)
         self._loop.add_reader(self._events.fileno(), self._read, self._events)
-        self._links = {link.index: link for link in self._kernel.links()}
-        neighbours = dict(self._kernel.neighbours())
-        for hop in self._neighbours.keys() | neighbours.keys():
-            self._neighbour(hop, neighbours.get(hop))
-        self._everything_is_stale()
+        self._interfaces.read(self._kernel)
+        self._others.clear()
+        self._neighbours.begin_reading()
+        self._look_up_everything()
 
     def _unsubscribe(self) -> None:
         if self._events is not None:
@@ -164,154 +199,177 @@ class Mirror:
             self._start_over(refusal)
 
     def _take(self, message: Message) -> None:
-        kind, family = message["header"]["type"], message["family"]
-        if kind in (rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH) and family == socket.AF_INET:
-            hop, entry = neighbour_of(message)
-            self._neighbour(hop, entry if kind == rtnl.RTM_NEWNEIGH else None)
+        kind = message["header"]["type"]
+        if kind in (rtnl.RTM_NEWNEIGH, rtnl.RTM_DELNEIGH):
+            if message["family"] == socket.AF_INET and message["ifindex"] in self._interfaces:
+                hop, entry = neighbour_of(message)
+                self._neighbours.announced(hop, entry if kind == rtnl.RTM_NEWNEIGH else None)
         elif kind in (rtnl.RTM_NEWROUTE, rtnl.RTM_DELROUTE):
-            network = IPv4Network((message.get_attr("RTA_DST") or "0.0.0.0", message["dst_len"]))
-            self._look_up_soon(self._watched.within(network))
-        elif kind in (rtnl.RTM_NEWLINK, rtnl.RTM_DELLINK) and family == socket.AF_UNSPEC:
-            self._link(link_of(message), kind == rtnl.RTM_NEWLINK)
-        elif kind in (rtnl.RTM_NEWADDR, rtnl.RTM_DELADDR, rtnl.RTM_NEWRULE, rtnl.RTM_DELRULE):
-            self._everything_is_stale()
+            self._route_changed(message, kind == rtnl.RTM_NEWROUTE)
+        elif kind in (rtnl.RTM_NEWLINK, rtnl.RTM_DELLINK):
+            self._link_changed(message)
+        elif kind in (rtnl.RTM_NEWADDR, rtnl.RTM_DELADDR):
+            self._address_changed(message)
+        elif kind in (rtnl.RTM_NEWRULE, rtnl.RTM_DELRULE, RTM_NEWNEXTHOP, RTM_DELNEXTHOP):
+            self._look_up_everything()
 
-    def _neighbour(self, hop: Hop, entry: Entry | None) -> None:
-        before = self._neighbours.pop(hop, None)
-        if entry is None:
-            self._asked.discard(hop)
+    def _route_changed(self, message: Message, exists: bool) -> None:
+        network = IPv4Network((message.get_attr("RTA_DST") or "0.0.0.0", message["dst_len"]))
+        interface = message.get_attr("RTA_OIF")
+        if interface in self._interfaces and not self._interfaces.works(interface):
+            why = Why.PERHAPS  # it goes with the interface
         else:
-            self._neighbours[hop] = entry
-        for address in self._watched.users(hop):
-            self._tell(address)
-        lost = entry is None or (before is not None and before.managed and not entry.managed)
-        if lost and hop in self._watched.hops():
-            self._ask_soon([hop])
+            why = Why.NEW_ROUTE if exists else Why.ROUTE_WITHDRAWN
+        self._look_up_soon(network, why)
 
-    def _link(self, link: Link, exists: bool) -> None:
+    def _link_changed(self, message: Message) -> None:
         """Routes vanish with an interface that goes down, and the kernel does not announce those one by one."""
-        if exists and self._links.get(link.index) != link:
-            self._links[link.index] = link
-            self._everything_is_stale()
-        elif not exists and link.index in self._links:
-            del self._links[link.index]
-            self._everything_is_stale()
+        if message["family"] != socket.AF_UNSPEC:
+            return  # a bridge, of its member
+        link, exists = link_of(message), message["header"]["type"] == rtnl.RTM_NEWLINK
+        if link.index in self._interfaces:
+            self._interfaces.link_changed(message)
+        elif not exists:
+            self._others.pop(link.index, None)
+            self._look_up_everything()
+        elif self._others.get(link.index) != (link.up, link.carrier):
+            self._others[link.index] = link.up, link.carrier
+            self._look_up_everything()
 
-    # What is asked of the kernel, a slice each turn of the loop
+    def _address_changed(self, message: Message) -> None:
+        index = message["index"]
+        if index in self._interfaces:
+            self._interfaces.address_changed(message)
+            if self._interfaces.lacks_gateway(index):
+                self._later(f"recovered {index}", SETTLE_SECONDS, lambda: self._recovered(index))
+        self._look_up_everything()
 
-    def _everything_is_stale(self) -> None:
-        self._look_up_soon(self._watched.addresses())
-        self._later("addresses", 0, self._tell_addresses)
+    def _interface_changed(self, index: int) -> None:
+        self._look_up_everything()
+        self._later("interfaces", SETTLE_SECONDS, self._interfaces.report)
+        if self._interfaces.works(index):
+            self._later(f"recovered {index}", SETTLE_SECONDS, lambda: self._recovered(index))
+            self._later(f"grace {index}", GRACE_SECONDS, self._look_up_everything)
 
-    def _look_up_soon(self, addresses: Iterable[IPv4Address]) -> None:
-        self._stale.update(addresses)
+    def _recovered(self, index: int) -> None:
+        self._interfaces.restore_gateway(self._kernel, index)
+        self._look_up_everything()
+        self._neighbours.interface_works(index)
+
+    def _mac_changed(self, hop: Hop) -> None:
+        self._untold.update(self._watched.users(hop))
         self._work_soon()
 
-    def _ask_soon(self, hops: Iterable[Hop]) -> None:
-        self._unasked.update(hops)
+    # Regular work
+
+    def _tick(self) -> None:
+        self._neighbours.tick()
+        self._later("tick", TICK_SECONDS, self._tick)
+
+    def _report(self) -> None:
+        """One line for all refusals: a neighbour table that is full refuses by the thousand."""
+        if refused := self._neighbours.fetch_refusals():
+            hop, refusal = refused.popitem()
+            _log.warning(
+                "the kernel takes no entry for %s and %d other neighbours: %s (net.ipv4.neigh.default.gc_thresh3?)",
+                hop.address,
+                len(refused),
+                refusal.strerror,
+            )
+        self._later("report", REPORT_SECONDS, self._report)
+
+    # What is asked and told, a slice each turn of the loop
+
+    def _look_up_everything(self) -> None:
+        self._addresses_changed = True
+        self._look_up_soon(EVERYTHING, Why.PERHAPS)
+
+    def _look_up_soon(self, network: IPv4Network, why: Why) -> None:
+        self._changed[network] = max(why, self._changed.get(network, why))
         self._work_soon()
 
     def _work_soon(self) -> None:
-        if self._working is None and self._events is not None and (self._stale or self._unasked):
+        spreading = self._addresses_changed or self._changed or self._spreading
+        waiting = spreading or self._stale or self._untold or self._neighbours.waiting
+        if self._working is None and self._events is not None and waiting:
             self._working = self._loop.call_soon(self._work)
 
     def _work(self) -> None:
         self._working = None
         try:
-            for _ in range(SLICE):
-                if self._stale:
-                    self._look_up(self._stale.pop())
-                elif self._unasked:
-                    self._ask(self._unasked.pop())
+            self._neighbours.read_on()
+            self._spread()
+            for _ in range(min(TELLS, len(self._untold))):
+                self._tell(self._untold.pop())
+            asked = self._neighbours.ask(self._kernel, SLICE)
+            for _ in range(min(SLICE - asked, len(self._stale))):
+                self._look_up(*self._stale.popitem(last=False))
         finally:
             self._work_soon()
 
-    def _look_up(self, address: IPv4Address) -> None:
+    def _spread(self) -> None:
+        """What changed, to the addresses that it may concern."""
+        if self._addresses_changed:
+            self._addresses_changed = False
+            self._tell_addresses()
+        if self._spreading is None and self._changed:
+            network, why = self._changed.popitem(last=False)
+            self._spreading = self._watched.within(network), why
+        if self._spreading is not None:
+            addresses, why = self._spreading
+            portion = list(islice(addresses, SPREAD))
+            for address in portion:
+                if address in self._watched and self._stale.get(address, Why.PERHAPS) <= why:
+                    self._stale[address] = why
+            if len(portion) < SPREAD:
+                self._spreading = None
+
+    def _look_up(self, address: IPv4Address, why: Why) -> None:
         before, hop = self._watched.hop(address), self._kernel.next_hop(address)
-        if hop is not None and self._port(hop.interface) is None:
+        if hop is not None and hop.interface not in self._interfaces:
             hop = None
+        if before is not None and hop != before and self._holds(before, hop, why):
+            hop = before
         if hop != before:
             self._watched.assign(address, hop)
             self._let_go_unless_used(before)
             if hop is not None:
-                self._ask_soon([hop])
+                self._neighbours.use(hop)
         self._tell(address)
 
-    def _ask(self, hop: Hop) -> None:
-        entry = self._neighbours.get(hop)
-        if hop not in self._watched.hops() or (entry and (entry.managed or entry.state & NeighbourState.STATIC)):
-            return
-        try:
-            self._kernel.solicit(hop, managed=True)
-            self._asked.add(hop)
-        except OSError as refusal:
-            self._refused[hop.address] = refusal
+    def _holds(self, before: Hop, hop: Hop | None, why: Why) -> bool:
+        """True if what we had is better than the kernel's answer `hop`: it forgets routes with an interface."""
+        if self._interfaces.works(before.interface):
+            return hop is None and self._interfaces.recovers(before.interface) and why != Why.ROUTE_WITHDRAWN
+        return hop is None or why != Why.NEW_ROUTE
 
     def _let_go_unless_used(self, hop: Hop | None) -> None:
-        if hop in self._asked and hop not in self._watched.hops():
-            self._let_go(hop)
-
-    def _let_go(self, hop: Hop) -> None:
-        self._asked.discard(hop)
-        entry = self._neighbours.get(hop)
-        if entry is None or not entry.state & NeighbourState.STATIC:
-            try:
-                self._kernel.solicit(hop, managed=False)
-            except OSError as refusal:
-                _log.info("%s stays a managed neighbour: %s", hop.address, refusal.strerror)
-
-    def _refresh(self) -> None:
-        """What the kernel does not keep fresh by itself: all before Linux 5.16, else those it refused or forgot."""
-        self._report_refusals()
-        self._ask_soon(self._watched.hops())
-        self._later("refresh", REFRESH_SECONDS, self._refresh)
-
-    def _report_refusals(self) -> None:
-        """One line for all of them: a neighbour table that is full refuses by the thousand."""
-        if self._refused:
-            address, refusal = self._refused.popitem()
-            _log.warning(
-                "the kernel takes no entry for %s and %d other neighbours: %s (net.ipv4.neigh.default.gc_thresh3?)",
-                address,
-                len(self._refused),
-                refusal.strerror,
-            )
-            self._refused.clear()
+        if hop is not None and hop not in self._watched.hops():
+            self._neighbours.let_go(hop)
 
     def _later(self, name: str, seconds: float, call: Callable[[], None]) -> None:
         if (former := self._timers.get(name)) is not None:
             former.cancel()
         self._timers[name] = self._loop.call_later(seconds, call)
 
-    # What is told
-
-    def _port(self, interface: int) -> int | None:
-        link = self._links.get(interface)
-        return None if link is None else self._interfaces.get(link.name)
-
     def _tell(self, address: IPv4Address) -> None:
         hop, told = self._watched.hop(address), self._told.get(address)
-        port = None if hop is None else self._port(hop.interface)
         news: tuple[int, bytes | None]
-        if hop is None or port is None:
-            news = (told[0] if told else min(self._interfaces.values()), None)
+        if hop is None:
+            news = (told[0] if told else self._interfaces.first_port(), None)
         else:
-            entry = self._neighbours.get(hop)
-            news = (port, entry.mac if entry else None)
+            news = (self._interfaces.port(hop.interface), self._neighbours.mac(hop))
+            if told and told[1] and not news[1] and self._neighbours.sought(hop):
+                return  # the former next hop serves until this one is found
         if news != told:
             self._told[address] = news
             self._call(self._on_next_hop, address, *news)
 
     def _tell_addresses(self) -> None:
-        primary: dict[int, IPv4Interface] = {}
-        for address in self._kernel.addresses():
-            port = self._port(address.interface)
-            if port is not None and isinstance(address.value, IPv4Interface):
-                primary.setdefault(port, address.value)
-        for port, told in self._told_address.items():
-            if primary.get(port) != told:
-                self._told_address[port] = primary.get(port)
-                self._call(self._on_address, port, primary.get(port))
+        for port, primary in self._interfaces.primary_addresses(self._kernel).items():
+            if self._told_address[port] != primary:
+                self._told_address[port] = primary
+                self._call(self._on_address, port, primary)
 
     @staticmethod
     def _call(listener: Callable[..., None], *arguments: object) -> None:

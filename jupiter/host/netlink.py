@@ -13,6 +13,7 @@ import ipaddress
 import os
 import socket
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 from typing import Any, NamedTuple
@@ -36,12 +37,15 @@ from pyroute2.netlink.rtnl.ifinfmsg import IFF_LOWER_UP, IFF_UP, ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import NTF_USE, ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-NTF_EXT_MANAGED = 1  # linux/neighbour.h, Linux 5.16; older kernels ignore the attribute and honour NTF_USE
 SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 RTN_UNICAST = 1
 RTPROT_BOOT = 3
 RT_TABLE_MAIN = 254
+RTM_NEWNEXTHOP = 104  # linux/rtnetlink.h; pyroute2 parses their header only
+RTM_DELNEXTHOP = 105
+RTMGRP_NEXTHOP = 1 << 31  # RTNLGRP_NEXTHOP
 RECEIVE_SIZE = 1 << 16
+PART_SIZE = 1 << 13  # a datagram of a dump that must not hold up a loop: some 5 ms of parsing
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 Message = Any  # pyroute2's nlmsg, which is untyped: a mapping of header fields with get_attr()
@@ -60,6 +64,7 @@ class NeighbourState(enum.IntFlag):
     NOARP = 0x40
     PERMANENT = 0x80
     STATIC = NOARP | PERMANENT
+    VALID = REACHABLE | STALE | DELAY | PROBE | STATIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,6 @@ class Entry(NamedTuple):
 
     mac: bytes | None
     state: NeighbourState
-    managed: bool
     confirmed: float
 
 
@@ -94,9 +98,13 @@ class Address(NamedTuple):
 
 
 class Netlink:
-    """One conversation with rtnetlink in the network namespace of the calling thread. Not for two threads at a time."""
+    """One conversation with rtnetlink in the network namespace of the calling thread. Not for two threads at a time.
 
-    def __init__(self) -> None:
+    receive_size: bytes of an answer's datagram at most; the kernel makes those of a dump as large as this.
+    """
+
+    def __init__(self, receive_size: int = RECEIVE_SIZE) -> None:
+        self._receive_size = receive_size
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
         self._socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
         self._socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
@@ -115,10 +123,13 @@ class Netlink:
     def links(self) -> list[Link]:
         return [link_of(message) for message in self._dump(rtnl.RTM_GETLINK, ifinfmsg())]
 
-    def link(self, name: str) -> Link:
-        """OSError ENODEV if there is none of that name."""
+    def link(self, which: str | int) -> Link:
+        """By name or index; OSError ENODEV if there is none."""
         request = ifinfmsg()
-        request["attrs"] = [("IFLA_IFNAME", name)]
+        if isinstance(which, int):
+            request["index"] = which
+        else:
+            request["attrs"] = [("IFLA_IFNAME", which)]
         return link_of(self._request(rtnl.RTM_GETLINK, 0, request)[0])
 
     def change_link(
@@ -134,9 +145,11 @@ class Netlink:
             request["attrs"].append(("IFLA_MTU", mtu))
         self._request(rtnl.RTM_NEWLINK, 0, request)
 
-    def addresses(self) -> list[Address]:
-        """All addresses, IPv4 and IPv6; of an interface the primary one first."""
-        return [address_of(message) for message in self._dump(rtnl.RTM_GETADDR, ifaddrmsg())]
+    def addresses(self, index: int = 0) -> list[Address]:
+        """IPv4 and IPv6 addresses of an interface, its primary one first; of all interfaces unless one is given."""
+        request = ifaddrmsg()
+        request["index"] = index  # strict checking has the kernel choose
+        return [address_of(message) for message in self._dump(rtnl.RTM_GETADDR, request)]
 
     def add_address(self, index: int, address: IPv4Interface) -> None:
         request = ifaddrmsg()
@@ -148,9 +161,9 @@ class Netlink:
         ]
         self._request(rtnl.RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, request)
 
-    def has_default_route(self, index: int) -> bool:
-        """True if a default route, IPv4 or IPv6, leaves through this interface."""
-        for family in (socket.AF_INET, socket.AF_INET6):
+    def has_default_route(self, index: int, families: Iterable[int] = (socket.AF_INET, socket.AF_INET6)) -> bool:
+        """True if a default route of one of these families leaves through this interface."""
+        for family in families:
             request = rtmsg()
             request["family"] = family
             request["attrs"] = [("RTA_OIF", index)]  # strict checking has the kernel choose
@@ -183,40 +196,57 @@ class Netlink:
         gateway = route.get_attr("RTA_GATEWAY")
         return Hop(interface, IPv4Address(gateway) if gateway else address)
 
-    def neighbours(self) -> list[tuple[Hop, Entry]]:
+    def neighbours(self, interface: int) -> Iterator[list[tuple[Hop, Entry]]]:
+        """IPv4 neighbours on an interface, a datagram at a time; nothing else may be asked until the end."""
         request = ndmsg()
         request["family"] = socket.AF_INET
-        return [neighbour_of(message) for message in self._dump(rtnl.RTM_GETNEIGH, request)]
+        request["attrs"] = [("NDA_IFINDEX", interface)]
+        for part in self._parts(rtnl.RTM_GETNEIGH, NLM_F_DUMP, request):
+            yield [neighbour_of(message) for message in part]
 
-    def solicit(self, hop: Hop, managed: bool) -> None:
-        """Have the kernel resolve this neighbour now and, managed, keep it resolved for good (Linux 5.16).
+    def solicit(self, hop: Hop) -> None:
+        """Have the kernel find this neighbour, by broadcast unless it has a MAC for it, as a packet of its own would.
 
         Would make a permanent entry an ordinary one: not for those.
         """
-        request = ndmsg()
-        request["family"], request["ifindex"], request["flags"] = socket.AF_INET, hop.interface, NTF_USE
-        request["attrs"] = [("NDA_DST", str(hop.address)), ("NDA_FLAGS_EXT", NTF_EXT_MANAGED if managed else 0)]
+        request = _neighbour_request(hop)
+        request["flags"] = NTF_USE
         self._request(rtnl.RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, request)
+
+    def probe(self, hop: Hop) -> None:
+        """Have the kernel ask the MAC that it has whether it is still right; in use meanwhile.
+
+        OSError ENOENT, EINVAL: it has none. Not for permanent entries either.
+        """
+        request = _neighbour_request(hop)
+        request["state"] = NeighbourState.PROBE
+        self._request(rtnl.RTM_NEWNEIGH, NLM_F_REPLACE, request)
 
     def _dump(self, kind: int, request: Message) -> list[Message]:
         return self._request(kind, NLM_F_DUMP, request)
 
     def _request(self, kind: int, flags: int, request: Message) -> list[Message]:
+        return [message for part in self._parts(kind, flags, request) for message in part]
+
+    def _parts(self, kind: int, flags: int, request: Message) -> Iterator[list[Message]]:
+        """The answers as they come, a datagram at a time."""
         self._sequence += 1
         request["header"].update(
             type=kind, flags=NLM_F_REQUEST | NLM_F_ACK | flags, sequence_number=self._sequence, pid=0
         )
         request.encode()
         self._socket.send(request.data)
-        answers: list[Message] = []
         while True:
-            for message in self._parser.parse(self._socket.recv(RECEIVE_SIZE)):
+            answers: list[Message] = []
+            for message in self._parser.parse(self._socket.recv(self._receive_size)):
                 if message["header"]["sequence_number"] != self._sequence:
                     continue  # what is left of a request that failed half-way
                 if message["header"]["type"] in (NLMSG_ERROR, NLMSG_DONE):
                     _raise_refusal(message)
-                    return answers
+                    yield answers
+                    return
                 answers.append(message)
+            yield answers
 
 
 class Events:
@@ -274,10 +304,16 @@ def neighbour_of(message: Message) -> tuple[Hop, Entry]:
     entry = Entry(
         mac=bytes.fromhex(mac.replace(":", "")) if mac else None,
         state=state,
-        managed=bool((message.get_attr("NDA_FLAGS_EXT") or 0) & NTF_EXT_MANAGED),
         confirmed=time.monotonic() - age,
     )
     return Hop(message["ifindex"], IPv4Address(message.get_attr("NDA_DST"))), entry
+
+
+def _neighbour_request(hop: Hop) -> Message:
+    request = ndmsg()
+    request["family"], request["ifindex"] = socket.AF_INET, hop.interface
+    request["attrs"] = [("NDA_DST", str(hop.address))]
+    return request
 
 
 def _raise_refusal(message: Message) -> None:

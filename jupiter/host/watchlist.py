@@ -1,7 +1,7 @@
 """Which watched address goes through which neighbour. Pure: what the kernel says is told to it."""
 
 from bisect import bisect_left, insort
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from ipaddress import IPv4Address, IPv4Network
 
 from jupiter.host.netlink import Hop
@@ -33,10 +33,11 @@ class Watchlist:
     def users(self, hop: Hop) -> Set[IPv4Address]:
         return self._users.get(hop, NOBODY)
 
-    def within(self, network: IPv4Network) -> list[IPv4Address]:
+    def within(self, network: IPv4Network) -> Iterator[IPv4Address]:
+        """Those that are in it now, by address; may be used while addresses come and go."""
         first = bisect_left(self._ordered, int(network.network_address))
         last = bisect_left(self._ordered, int(network.broadcast_address) + 1)
-        return [IPv4Address(number) for number in self._ordered[first:last]]
+        return map(IPv4Address, self._ordered[first:last])
 
     def add(self, address: IPv4Address) -> None:
         """Without a next hop at first."""

@@ -293,15 +293,17 @@ cdef class Worker:
         self.w.now = now
         expiry.expire(self.w, 0)
 
-    def answer(self, uint8_t kind, uint32_t limit=1 << 20, uint32_t entries=NONE):
-        """Have a question without conditions answered: where it stood after each turn, and what it counted."""
+    def answer(self, uint8_t kind, uint32_t limit=1 << 20, uint32_t looks=NONE, uint32_t turns_ms=1):
+        """Have a question without conditions answered, so many turns a millisecond: where it stood after each turn, and
+        what it counted."""
         cdef verb v
         memset(&v, 0, sizeof(v))
-        v.kind, v.limit, v.entries, v.max_idle = kind, limit, entries, NONE
+        v.kind, v.limit, v.entries, v.max_idle = kind, limit, looks, NONE
         v.rows = <connection *>zeroed(self.r.capacity * sizeof(connection))
         self.s.verbs[0] = &v
         cursors = []
         while not v.done:
+            self.w.now += len(cursors) % turns_ms == 0
             mailbox.answer(self.w)
             cursors.append(v.cursor)
         free(v.rows)

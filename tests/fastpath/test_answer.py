@@ -49,6 +49,19 @@ def test_sweep(n: int) -> None:
     assert worker.counts == (0, 0, 0)
 
 
+@pytest.mark.parametrize(("limit", "turns_ms"), [(1, 4), (16, 4), (20, 4), (40, 2), (128, 5), (128, 100)])
+def test_a_sweep_keeps_its_pace(limit: int, turns_ms: int) -> None:
+    """B26: no more resets in a millisecond than a slow link carries, as many as that if there is time."""
+    worker = worker_with(500)
+    worker.remove_server(probe.RESET)
+    cursors, swept = worker.answer(probe.SWEEP, limit, turns_ms=turns_ms)
+    assert swept == 500
+    by_ms = [0, *cursors[turns_ms - 1 :: turns_ms], cursors[-1]]
+    steps = [after - before for before, after in pairwise(by_ms)]
+    assert max(steps) == min(limit, SHARE * turns_ms, 500)
+    assert steps[:-2] == steps[:1] * (len(steps) - 2)
+
+
 def test_a_sweep_of_nothing() -> None:
     """B26: a server that was removed without that wish keeps its connections."""
     worker = worker_with(100)

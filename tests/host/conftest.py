@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from .bench import Bench
 from .namespace import Namespace
 
 
@@ -27,3 +28,16 @@ def network() -> Iterator[Namespace]:
     namespace = Namespace()
     yield namespace
     namespace.close()
+
+
+@pytest.fixture
+def bench(director: Namespace, network: Namespace) -> Bench:
+    """Its kernel looks for neighbours as kernels come."""
+    return Bench(director, network)
+
+
+@pytest.fixture
+def quick(bench: Bench) -> Bench:
+    """The same with a kernel that is in a hurry."""
+    bench.hasten()
+    return bench

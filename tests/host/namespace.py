@@ -3,6 +3,7 @@
 import ctypes
 import os
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -44,6 +45,11 @@ class Namespace:
                 assert done.returncode == 0, f"{command}: {done.stderr}"
                 output = done.stdout
         return output
+
+    def batch(self, lines: Iterable[str]) -> None:
+        """Lines of `ip -batch`."""
+        with self:
+            subprocess.run(["ip", "-batch", "-"], input="".join(lines), capture_output=True, text=True, check=True)
 
     def set(self, key: str, value: int) -> None:
         """A sysctl, its name with slashes."""

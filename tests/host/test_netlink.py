@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from jupiter.host.netlink import Hop, Netlink
+from jupiter.host.netlink import PART_SIZE, Hop, Netlink
 
 from .namespace import Namespace
 
@@ -62,3 +62,53 @@ def test_default_route_of_either_family(director: Namespace, network: Namespace)
         assert (kernel.has_default_route(first), kernel.has_default_route(second)) == (True, False)
         director.run("ip route add default nexthop via 1.1.2.7 dev eth2 nexthop via 1.1.2.8 dev eth2")
         assert kernel.has_default_route(second)
+
+
+def test_link_by_name_and_index(director: Namespace, network: Namespace) -> None:
+    """An interface is found either way, by its index also under another name; what is gone is ENODEV."""
+    director.connect("jupiter0", network, "lan0")
+    with Netlink() as kernel:
+        index = kernel.link("jupiter0").index
+        director.run("ip link set dev jupiter0 down", "ip link set dev jupiter0 name foo0")
+        assert kernel.link(index).name == "foo0"
+        director.run("ip link del dev foo0")
+        for which in (index, "foo0"):
+            with pytest.raises(OSError, match="No such device") as gone:
+                kernel.link(which)
+            assert gone.value.errno == errno.ENODEV
+
+
+def test_neighbours_of_an_interface_in_parts(director: Namespace, network: Namespace) -> None:
+    """Only those of that interface, each once, in several datagrams where one is too small."""
+    director.connect("jupiter0", network, "lan0")
+    director.connect("eth0", network, "lan1")
+    director.batch(
+        f"neigh add 1.1.1.{n} lladdr 02:00:00:00:00:01 nud permanent dev {i}\n"
+        for n in range(1, 201)
+        for i in ("jupiter0", "eth0")
+    )
+    with Netlink(PART_SIZE) as kernel:
+        jupiter0 = kernel.link("jupiter0").index
+        parts = list(kernel.neighbours(jupiter0))
+    assert len([part for part in parts if part]) > 1
+    assert sorted(hop for part in parts for hop, _ in part) == [
+        Hop(jupiter0, IPv4Address(f"1.1.1.{n}")) for n in range(1, 201)
+    ]
+
+
+def test_a_probe_needs_a_mac(director: Namespace, network: Namespace) -> None:
+    """Of a neighbour that the kernel does not know, or has no MAC of, there is nothing to verify."""
+    director.connect("jupiter0", network, "lan0")
+    director.run("ip addr add 1.1.1.2/24 dev jupiter0")
+    with Netlink() as kernel:
+        hop = Hop(kernel.link("jupiter0").index, IPv4Address("1.1.1.3"))
+        with pytest.raises(OSError, match="No such file") as unknown:
+            kernel.probe(hop)
+        assert unknown.value.errno == errno.ENOENT
+        kernel.solicit(hop)
+        with pytest.raises(OSError, match="No link layer address") as unresolved:
+            kernel.probe(hop)
+        assert unresolved.value.errno == errno.EINVAL
+        director.run("ip neigh replace 1.1.1.3 lladdr 02:00:00:00:00:01 nud stale dev jupiter0")
+        kernel.probe(hop)
+        assert "PROBE" in director.run("ip neigh show 1.1.1.3")

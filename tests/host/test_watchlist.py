@@ -44,7 +44,7 @@ class WatchlistAgainstDictionary(RuleBasedStateMachine):
 
     @rule(network=NETWORKS)
     def within(self, network: IPv4Network) -> None:
-        assert self.watched.within(network) == sorted(address for address in self.naive if address in network)
+        assert list(self.watched.within(network)) == sorted(address for address in self.naive if address in network)
 
     @rule(hop=HOPS.filter(bool))
     def users(self, hop: Hop) -> None:

@@ -40,7 +40,9 @@ class Director:
         self._prefix = f"jupiter-test-{os.getpid()}"
         cpu = min(os.sched_getaffinity(0))
         argv = ["--lcores", f"0@{cpu},1@{cpu}", "--no-huge", "-m", "128", "--no-pci", "--no-telemetry"]
-        engine.init([*argv, "--file-prefix", self._prefix, "--log-level", "3"], connections, timeouts, buffers, mtu)
+        self.environment = engine.init(
+            [*argv, "--file-prefix", self._prefix, "--log-level", "3"], connections, timeouts, buffers, mtu
+        )
         engine.add_ring_port("first")
         engine.add_ring_port("second")
         self.reset()
@@ -78,8 +80,8 @@ class Director:
         hops: Mapping[str, tuple[int, str] | None] | None = None,
         reset: Collection[int] = (),
     ) -> engine.Service:
-        """Publish a service of these servers (address -> weight) on VIP:80 (udp: 53), server ids from `first` on,
-        in the order given; their next hops (port, MAC): resolved, on port 0, unless `hops` says otherwise (None: not)."""
+        """Publish a service of these servers (address -> weight) on VIP:80 (udp: 53), server ids from `first` on, in
+        the order given; their next hops (port, MAC): resolved, on port 0, unless `hops` says otherwise (None: not)."""
         weights = servers if isinstance(servers, Mapping) else dict.fromkeys(servers, 1)
         port = 80 if protocol == engine.TCP else 53
         made = engine.Service(

@@ -144,8 +144,8 @@ def test_no_server(director: Director) -> None:
 
 
 def test_unresolved_next_hop(director: Director) -> None:
-    """B40: a server without a MAC address costs its packets, living connections' too, until it has one (parking puts that
-    off by a second)."""
+    """B40: a server without a MAC address costs its packets, living connections' too, until it has one (parking puts
+    that off by a second)."""
     director.service()
     director.send(inbound(tcp("S")))
     engine.set_next_hop(0, 0, None)

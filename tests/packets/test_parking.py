@@ -77,8 +77,8 @@ def test_a_hop_that_comes_late_but_before_the_next_turn(parked: Director) -> Non
 
 
 def test_a_living_connection(director: Director) -> None:
-    """B40, B11: a hop that goes away and comes back costs a living connection nothing, and its packets keep their order;
-    what comes in with them comes after them."""
+    """B40, B11: a hop that goes away and comes back costs a living connection nothing, and its packets keep their
+    order; what comes in with them comes after them."""
     first = lose_hop(director)
     assert director.send(*data(1, 2, 3)).to_network == []
     assert director.send(outbound(first, tcp("A"))).one()[TCP].dport == 1000  # the way to the client is another one
@@ -102,8 +102,8 @@ def test_parked_packets_do_not_refresh(director: Director) -> None:
 
 
 def test_at_most_eight_for_a_server(director: Director) -> None:
-    """B40: the first eight for a server wait, the others are dropped under parking_full, for their service too; as soon as
-    there is a place again, it is taken."""
+    """B40: the first eight for a server wait, the others are dropped under parking_full, for their service too; as
+    soon as there is a place again, it is taken."""
     lose_hop(director)
     before = engine.service_counters(0).inbound_drops
     director.send(*data(*range(12)), drops={"parking_full": 4})
@@ -119,8 +119,8 @@ def test_at_most_eight_for_a_server(director: Director) -> None:
 
 
 def test_at_most_sixty_four(director: Director) -> None:
-    """B40: all servers of a worker share 64 places; resolved at once, all packets leave in one run, each server's in order,
-    although a burst is 32."""
+    """B40: all servers of a worker share 64 places; resolved at once, all packets leave in one run, each server's in
+    order, although a burst is 32."""
     servers = [f"1.1.1.{n}" for n in range(10, 20)]
     director.service(servers, hops=dict.fromkeys(servers))
     syns = [inbound(tcp("S", sport=sport, seq=sport)) for sport in range(1, 101)]

@@ -67,7 +67,8 @@ def take_away(director: Director) -> None:
 
 
 def told(sent: Sent) -> dict[str, int]:
-    """Who got a RST with which sequence number; every other field must be right (the checksums are, or send() fails)."""
+    """Who got a RST with which sequence number; every other field must be right (the checksums are, or send()
+    fails)."""
     heard = {}
     for packet in sent.to_network:
         ip, segment = packet[IP], packet[TCP]
@@ -243,16 +244,15 @@ def test_late_packets_keep_nothing_alive(director: Director) -> None:
 
 
 def test_reopen(director: Director) -> None:
-    """B16, B26: a SYN of the client opens a new connection at once, at another server, also in one burst with what the old
-    one still sends."""
+    """B16, B26: a SYN of the client opens a new connection at once, at another server, also in one burst with what
+    the old one still sends."""
     director.service()
     conversation = Conversation(director).open()
     take_away(director)
     director.sweep()
     late = conversation.client("A", ack=7)
-    old, new, *rest = director.send(
-        late, conversation.client("S", C + 90000), conversation.client("A", ack=8), drops={"connection_reset": 1}, errors=1
-    ).to_network
+    burst = [late, conversation.client("S", C + 90000), conversation.client("A", ack=8)]
+    old, new, *rest = director.send(*burst, drops={"connection_reset": 1}, errors=1).to_network
     assert (old[TCP].flags, old[TCP].seq) == ("R", 7)
     assert (new[TCP].flags, new[IP].dst) == ("S", OTHER_SERVER)
     assert [p[IP].dst for p in rest] == [OTHER_SERVER]
@@ -336,8 +336,8 @@ def test_a_server_without_a_next_hop(director: Director) -> None:
 
 
 def test_without_a_packet_buffer(director: Director) -> None:
-    """B22, B26: no buffer for a RST: counted as no_mbuf; the connection is reset all the same, and its ends hear of it by
-    what they send."""
+    """B22, B26: no buffer for a RST: counted as no_mbuf; the connection is reset all the same, and its ends hear of
+    it when they send."""
     director.service()
     conversation = Conversation(director).open()
     take_away(director)
@@ -351,7 +351,8 @@ def test_without_a_packet_buffer(director: Director) -> None:
     assert engine.drops()["no_mbuf"] == dropped + BUFFERS + 10 - held + 2
     assert engine.run_once([], now=director.seconds()) == [(1, filler)] * held
     assert director.states() == ["RESET"]
-    assert told(director.send(conversation.server("A", ack=9), drops={"connection_reset": 1}, errors=1)) == {"server": 9}
+    sent = director.send(conversation.server("A", ack=9), drops={"connection_reset": 1}, errors=1)
+    assert told(sent) == {"server": 9}
 
 
 def test_hundreds(director: Director) -> None:

@@ -39,7 +39,7 @@ class Service:
 
     def added_pages(self) -> int:
         """Huge pages that it has added to the pool, by its note, in this life or a former one."""
-        note = self.lab.director.path(f"/run/{self.full}.hugepages")
+        note = self.lab.director.path(f"/run/{self.full}.pid.hugepages")
         return int(note.read_text()) if note.exists() else 0
 
     @property

@@ -117,11 +117,20 @@ def test_it_starts_after_having_been_killed_in_the_middle_of_a_start(idle: Labor
     assert traces(idle) == before
 
 
+def test_a_hangup_does_not_end_it(director: Laboratory) -> None:
+    """SIGHUP is a reload, not the end: it answers as before, by the same process."""
+    pid = director.director.path("/run/jupiter.pid").read_text()
+    director.director.run("kill", "-HUP", pid.strip())
+    assert answers(VirtualService(director, 8889).add(), 2) == {"server1", "server2"}
+    assert director.director.path("/run/jupiter.pid").read_text() == pid
+
+
 def test_a_second_instance_is_refused(director: Laboratory) -> None:
-    """The second one says so and exits non-zero; the first does not notice."""
+    """The second one says so, with the pid of the first, and exits non-zero; the first does not notice."""
     second = director.director.run("jupiter-service", "--daemon", check=False)
     assert second.returncode != 0
-    assert "jupiter-service is running." in second.stdout + second.stderr
+    pid = director.director.path("/run/jupiter.pid").read_text().strip()
+    assert f"jupiter-service is running. Its pid is {pid}," in second.stderr
     assert director.director.ctl("version")
 
 

@@ -98,16 +98,30 @@ def test_the_ancestors_sample_is_read_as_it_stands() -> None:
     assert device.source.pci == ("0000:00:00.0",)
 
 
+SHIPPED = Path(__file__).parents[2] / "etc/jupiter.cfg"
+EXAMPLE = "# [10.0.1.1:8888 tcp]"
+
+
 def test_the_file_that_is_shipped_is_right_and_states_the_defaults() -> None:
-    """Taking the comment sign from its commented-out values changes nothing, but for `vdev`, which excludes `pci`."""
-    path = Path(__file__).parents[2] / "etc/jupiter.cfg"
-    lines = path.read_text(encoding="utf-8").splitlines()
+    """Taking the comment sign from its commented-out values changes nothing, but for `vdev`, which excludes `pci`, and
+    `group`, which has no default."""
+    lines = SHIPPED.read_text(encoding="utf-8").partition(EXAMPLE)[0].splitlines()
     explicit = [
-        line.removeprefix("# ") if line.startswith("# ") and line.split()[2:3] == ["="] and "vdev" not in line else line
+        line.removeprefix("# ")
+        if line.startswith("# ") and line.split()[2:3] == ["="] and line.split()[1] not in ("vdev", "group")
+        else line
         for line in lines
     ]
-    assert sum(a != b for a, b in zip(lines, explicit, strict=True)) == 12
-    assert parse("\n".join(explicit), path) == load(path)
+    assert sum(a != b for a, b in zip(lines, explicit, strict=True)) == 14
+    assert parse("\n".join(explicit), SHIPPED) == load(SHIPPED)
+
+
+def test_the_example_of_a_service_in_the_file_that_is_shipped_is_right() -> None:
+    text = SHIPPED.read_text(encoding="utf-8")
+    before, _, example = text.partition(EXAMPLE)
+    lines = [line.removeprefix("# ") for line in (EXAMPLE + example).splitlines()]
+    (service,) = parse("\n".join([before, *lines]), SHIPPED).services.values()
+    assert (str(service.key), service.scheduler, len(service.servers)) == ("10.0.1.1:8888 tcp", "wrr", 2)
 
 
 def test_defaults() -> None:

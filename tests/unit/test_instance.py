@@ -1,5 +1,8 @@
 """Paths of an instance."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from jupiter import config, control, eal
@@ -42,7 +45,8 @@ def test_two_instances_share_no_path(one: str, other: str) -> None:
 
 def test_the_note_of_its_pages_stands_beside_the_pid_file() -> None:
     """It is the pid file's lock that guards it, wherever --pidfile puts that."""
-    assert str(instance("blue").pages) == "/var/run/jupiter-blue.hugepages"
+    assert str(instance("blue").pages) == "/var/run/jupiter-blue.pid.hugepages"
+    assert str(replace(instance(), pidfile=Path("/run/own")).pages) == "/run/own.hugepages"
 
 
 @pytest.mark.parametrize("name", ["../etc", "a/b", "a.b", "-a", "a b", "ä", "a" * 33, "jupiter", "a\n"])

@@ -161,6 +161,14 @@ def test_the_journal_is_recognised_by_its_stream(same: bool) -> None:
         assert pipe.read().startswith("<6>hello\n") is same
 
 
+def test_a_line_that_cannot_be_written_is_no_traceback() -> None:
+    """A mistake in a call of ours, or a full disk."""
+    code = "from jupiter import log; log.setup(); import logging; logging.info('%d', 'x'); logging.info('next')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stderr.endswith("INFO next\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_level_is_a_threshold() -> None:
     """--log-level=warning leaves out what is less."""
     code = (

@@ -102,6 +102,20 @@ def test_an_error_that_nobody_thought_of_is_one_line(tmp_path: Path, options: li
     assert until(lambda: ("Traceback" if traceback else line) in (tmp_path / "log").read_text())
 
 
+def test_a_wrong_file_is_an_error_in_the_journal(tmp_path: Path) -> None:
+    """Each line of it with its priority."""
+    with (tmp_path / "journal").open("w") as journal:
+        stream = os.fstat(journal.fileno())
+        done = subprocess.run(
+            [*SERVICE, "--conf=/nonexistent/jupiter.cfg"],
+            stderr=journal,
+            cwd=ROOT,
+            env=os.environ | {"JOURNAL_STREAM": f"{stream.st_dev}:{stream.st_ino}"},
+        )
+    said = "<2>/nonexistent/jupiter.cfg: cannot read it: No such file or directory\n"
+    assert (done.returncode, (tmp_path / "journal").read_text()) == (2, said)
+
+
 def test_a_thread_that_dies_takes_the_process_along() -> None:
     """One line that names it, and a code; else the service would go on without its packets or its watchdog."""
     done = python(
@@ -139,6 +153,7 @@ def test_sighup_reloads_and_one_that_came_early_is_not_lost() -> None:
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_signal_while_it_starts_ends_it_with_its_number(name: str, code: int) -> None:
+    """128 and the signal's number, as a shell says it, and one line."""
     done = python(SIGNALS.format(first=f"os.kill(os.getpid(), signal.{name})"))
     assert (done.returncode, done.stdout, done.stderr) == (code, "", f"Interrupted by {name}.\n")
 
@@ -202,6 +217,17 @@ def test_a_pid_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         PidFile(tmp_path / "no/jupiter.pid"),
     ):
         pass
+
+
+def test_a_process_that_is_unfit_goes_on_as_another(tmp_path: Path) -> None:
+    """The background has another pid then, and the foreground hears of it all the same."""
+    done = python(
+        "import os; from pathlib import Path; from jupiter import daemon;"
+        f"report = daemon.detach(Path({str(tmp_path)!r}, 'log'));"
+        "first = os.getpid(); daemon.move_on_while(lambda: os.getpid() == first);"
+        "report(f'another: {os.getpid() != first}', 0)"
+    )
+    assert (done.returncode, done.stderr) == (0, "another: True\n")
 
 
 @pytest.mark.parametrize(

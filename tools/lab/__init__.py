@@ -2,6 +2,18 @@
 
 from tools.lab.host import ROOT, Host, LabError, dns_queries
 from tools.lab.laboratory import Laboratory, wait_until
-from tools.lab.topology import ONE_ARM, TWO_ARM, Topology
+from tools.lab.topology import ONE_ARM, ROUTED, TWO_ARM, UNROUTED, Topology
 
-__all__ = ["ONE_ARM", "ROOT", "TWO_ARM", "Host", "LabError", "Laboratory", "Topology", "dns_queries", "wait_until"]
+__all__ = [
+    "ONE_ARM",
+    "ROOT",
+    "ROUTED",
+    "TWO_ARM",
+    "UNROUTED",
+    "Host",
+    "LabError",
+    "Laboratory",
+    "Topology",
+    "dns_queries",
+    "wait_until",
+]

@@ -46,6 +46,7 @@ class Laboratory:
         self.pid = int(ready)
         self._sh("\n".join(self.topology.commands()))
         self.client = Host(self.pid, "client")
+        self.routers = {name: Host(self.pid, name) for name in self.topology.routers}
         self.director = Director(self.pid, "director")
         self.director.configure(self.topology)
         self.servers = [

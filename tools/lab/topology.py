@@ -1,7 +1,7 @@
-"""The laboratory's two shapes, as data."""
+"""The laboratory's shapes, as data."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 VIP = "10.0.1.1"
 NO_IPV6 = "net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1"  # its chatter disturbs counters
@@ -31,13 +31,20 @@ class Device:
     ipv4: str
     interface: str
     local_ipv4: str = ""
+    gateway: str = ""
 
 
 @dataclass(frozen=True)
 class Route:
+    """gateway: an address, or `dev INTERFACE` for what is on the link itself."""
+
     host: str
     destination: str
     gateway: str
+
+    def command(self) -> str:
+        way = self.gateway if self.gateway.startswith("dev ") else f"via {self.gateway}"
+        return f"ip -n {self.host} route add {self.destination} {way}"
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,7 @@ class Topology:
     routes: tuple[Route, ...]
     devices: tuple[Device, ...]
     server_addresses: tuple[str, ...]
+    routers: tuple[str, ...] = ()
 
     def hosts(self) -> list[str]:
         return sorted({cable.host for cable in self.cables})
@@ -63,7 +71,9 @@ class Topology:
         for cable in self.cables:
             yield from _plug(cable)
         for route in self.routes:
-            yield f"ip -n {route.host} route add {route.destination} via {route.gateway}"
+            yield route.command()
+        for router in self.routers:
+            yield f"ip netns exec {router} sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0"
 
 
 def _plug(cable: Cable) -> Iterator[str]:
@@ -114,4 +124,34 @@ TWO_ARM = Topology(
         Device("jupiter1", "2.2.2.2", "eth2", LOCAL_ADDRESSES),
     ),
     server_addresses=("2.2.2.3", "2.2.2.4"),
+)
+
+# server2 is behind a router, the director's default gateway. Whoever sends to VIPs and local addresses takes them to be
+# on the link, where the data plane answers ARP for them: so nothing depends on the director's own address.
+ROUTED = Topology(
+    cables=(
+        Cable("client", "eth0", "lan", "1.1.1.1/24"),
+        Cable("director", "eth1", "lan"),
+        Cable("router", "eth0", "lan", "1.1.1.254/24"),
+        Cable("router", "eth1", "rack", "3.3.3.1/24"),
+        Cable("server1", "eth0", "lan", "1.1.1.3/24"),
+        Cable("server2", "eth0", "rack", "3.3.3.4/24"),
+    ),
+    routes=(
+        Route("client", "10.0.1.0/24", "dev eth0"),
+        Route("server1", "10.0.2.0/24", "dev eth0"),
+        Route("router", "10.0.2.0/24", "dev eth0"),
+        Route("server2", "default", "3.3.3.1"),
+    ),
+    devices=(Device("jupiter0", "1.1.1.2", "eth1", LOCAL_ADDRESSES, "1.1.1.254"),),
+    server_addresses=("1.1.1.3", "3.3.3.4"),
+    routers=("router",),
+)
+
+# As ROUTED, but nobody knows a way: the client none to VIPs, the router none to local addresses, the director none to
+# server2. BGP shall tell them.
+UNROUTED = replace(
+    ROUTED,
+    routes=(Route("server1", "10.0.2.0/24", "dev eth0"), Route("server2", "default", "3.3.3.1")),
+    devices=(Device("jupiter0", "1.1.1.2", "eth1", LOCAL_ADDRESSES),),
 )
