@@ -63,7 +63,8 @@ class ScriptedService:
         self.connections.clear()
 
     def _answer(self, line: bytes) -> bytes:
-        request = protocol.decode_request(line)
+        request = protocol.decode_message(line)
+        assert isinstance(request, protocol.Request)
         params = dict(request.params)
         self.asked.append((request.method, params))
         cursor = int(params.pop("cursor", None) or 0)

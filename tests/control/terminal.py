@@ -2,9 +2,11 @@
 
 import contextlib
 import shlex
+import socket
 import subprocess
-import uuid
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from tests.host.waiting import until
 
@@ -12,8 +14,8 @@ from tests.host.waiting import until
 class Terminal:
     """What a person would see and type."""
 
-    def __init__(self, socket: str) -> None:
-        self._tmux = ["tmux", "-L", socket, "-f", "/dev/null"]
+    def __init__(self, path: Path) -> None:
+        self._tmux = ["tmux", "-N", "-S", str(path)]
 
     def tmux(self, *words: str) -> str:
         done = subprocess.run([*self._tmux, *words], capture_output=True, text=True, timeout=30, check=True)
@@ -51,13 +53,21 @@ class Terminal:
 def terminal(
     command: Sequence[str], environment: Mapping[str, str], columns: int = 100, lines: int = 30
 ) -> Iterator[Terminal]:
-    """A terminal in which the command runs; it ends with the block."""
-    opened = Terminal(f"jupiter-test-{uuid.uuid4().hex}")
-    variables = ["env", "-i", *(f"{k}={v}" for k, v in environment.items()), "TERM=screen"]
-    size = ["-x", str(columns), "-y", str(lines)]
-    opened.tmux("new-session", "-d", *size, shlex.join([*variables, *command]))
-    try:
-        yield opened
-    finally:
-        with contextlib.suppress(subprocess.CalledProcessError):  # its command has ended before
-            opened.tmux("kill-server")
+    """A terminal in which the command runs. Both end with the block, or with whoever opened it, be it by kill -9."""
+    with tempfile.TemporaryDirectory(prefix="jupiter-") as directory:
+        path = Path(directory, "tmux")
+        with subprocess.Popen(["setpriv", "--pdeathsig=TERM", "tmux", "-S", path, "-f", "/dev/null", "-D"]) as server:
+            try:
+                assert until(lambda: _answers(path)), "tmux does not start"
+                opened = Terminal(path)
+                variables = ["env", "-i", *(f"{k}={v}" for k, v in environment.items()), "TERM=screen"]
+                size = ["-x", str(columns), "-y", str(lines)]
+                opened.tmux("new-session", "-d", *size, shlex.join([*variables, *command]))
+                yield opened
+            finally:
+                server.terminate()
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
