@@ -17,13 +17,11 @@ from jupiter.errors import JupiterError
 
 log = logging.getLogger(__name__)
 
+GRACE = 5.0
+"""Seconds that a killed process may take to be gone: its memory is large."""
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _reload_wanted = False
 """A SIGHUP came before there was anybody to reload."""
-
-
-GRACE = 5.0
-"""Seconds that a killed process may take to be gone: its memory is large."""
 
 
 class PidFile:
@@ -170,7 +168,7 @@ def terminate_on_signals() -> None:
 
 def call_on_signals(stop: Callable[[], object], reload: Callable[[], object] = lambda: None) -> None:
     """From now on SIGINT and SIGTERM call stop, and SIGHUP calls reload, on the main thread between two instructions of
-    Python. A SIGHUP that came since terminate_on_signals() calls it at once."""
+    Python: they should only leave word. A SIGHUP that came since terminate_on_signals() calls reload at once."""
     global _reload_wanted
     for number in _ENDING:
         signal.signal(number, lambda *_: stop())

@@ -46,12 +46,11 @@ def run(command: Callable[[], object], debug: bool | None = None) -> NoReturn:
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except BrokenPipeError:  # who closed our stdout wants no more of it: as if SIGPIPE had ended us
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = 128 + signal.SIGPIPE
     except BaseException as error:
         text, code = verdict(error)
-        if _expected(error):
+        if isinstance(error, BrokenPipeError) and not _logging():
+            code = _end_of_pipe()
+        elif _expected(error):
             _say(text)
         else:
             _say_unexpected(error, text, "--debug" in sys.argv[1:] if debug is None else debug)
@@ -68,6 +67,12 @@ def verdict(error: BaseException) -> tuple[str, int]:
         case KeyboardInterrupt() | click.Abort():
             return "Interrupted.", 128 + signal.SIGINT
     return f"Unexpected {one_line(error)}", FAILED
+
+
+def _end_of_pipe() -> int:
+    """Who closed our stdout wants no more of it: as if SIGPIPE had ended us, without a word."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 128 + signal.SIGPIPE
 
 
 def _expected(error: BaseException) -> bool:

@@ -97,8 +97,7 @@ def test_an_instance_is_refused_a_second_time_and_by_its_own_name_only(lab: Labo
 
 
 def test_the_pages_of_a_killed_instance_are_its_next_lifes(lab: Laboratory) -> None:
-    """SIGKILL: the other serves on; its next start adds no page, and its end gives back what its former life added."""
-    before = pages()
+    """SIGKILL: the other serves on; its next start adopts the pages, and its end gives back what both lives added."""
     with running(lab) as first:
         killed = Service(lab, BLUE).wait_serving()
         added = killed.added_pages()
@@ -106,14 +105,14 @@ def test_the_pages_of_a_killed_instance_are_its_next_lifes(lab: Laboratory) -> N
         assert killed.wait() != 0
         assert serves(first)
         with running(lab, BLUE) as blue:
-            assert blue.added_pages() == added
+            assert added <= blue.added_pages() < 2 * added, "others on this machine may have taken some meanwhile"
             assert on_huge_pages(blue)
             assert serves(blue)
             assert serves(first)
         assert blue.added_pages() == 0
         assert serves(first)
         assert on_huge_pages(first)
-    wait_until(lambda: pages() == before, "all huge pages to be given back")
+    assert first.added_pages() == 0
 
 
 def test_the_pages_of_a_killed_instance_go_when_it_wants_none_any_more(lab: Laboratory) -> None:

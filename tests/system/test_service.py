@@ -54,7 +54,7 @@ def test_the_service_ends_cleanly_and_leaves_nothing(idle: Laboratory, end: str)
     idle.director.run(*end.split(), *([pid] if end.startswith("kill") else []))
     wait_until(lambda: not services(idle), f"jupiter-service to end after {end}")
     assert traces(idle) == before == {"kernel interface": "", "nft rules": "", "socket, pid file, note of pages": ""}
-    assert HUGE_PAGES.read_text() == pages
+    wait_until(lambda: HUGE_PAGES.read_text() == pages, "its huge pages to be given back")
 
 
 def test_it_starts_again_and_again(idle: Laboratory) -> None:
@@ -159,7 +159,8 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(idle: Laboratory) -> Non
     assert refused.returncode not in (0, 2)
     assert "eth7" in refused.stdout + refused.stderr
     assert "Traceback" not in refused.stdout + refused.stderr
-    assert (services(idle), traces(idle)) == ([], before)
+    wait_until(lambda: not services(idle), "the background process to be gone")
+    assert traces(idle) == before
 
 
 def test_a_single_lcore_is_refused_saying_so(idle: Laboratory) -> None:
