@@ -237,12 +237,15 @@ class Mirror:
             self._look_up_everything()
 
     def _address_changed(self, message: Message) -> None:
+        """The route to an address's network is announced; others that go with an interface's last address are not."""
         index = message["index"]
         if index in self._interfaces:
             self._interfaces.address_changed(message)
             if self._interfaces.lacks_gateway(index):
                 self._later(f"recovered {index}", SETTLE_SECONDS, lambda: self._recovered(index))
-        self._look_up_everything()
+            self._look_up_everything()
+        elif message["header"]["type"] == rtnl.RTM_DELADDR:
+            self._look_up_everything()
 
     def _interface_changed(self, index: int) -> None:
         self._look_up_everything()
@@ -376,6 +379,4 @@ class Mirror:
         try:
             listener(*arguments)
         except Exception:
-            _log.exception(
-                "cannot pass on a change"
-            )  # one listener's failure must not blind us to the next announcement
+            _log.exception("cannot pass on a change")  # one failure must not blind us to the next announcement

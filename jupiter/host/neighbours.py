@@ -16,7 +16,7 @@ from jupiter.host.interfaces import Interfaces
 from jupiter.host.netlink import PART_SIZE, Entry, Hop, NeighbourState, Netlink
 from jupiter.host.rotation import Rotation
 
-# A probe is an ARP request to the MAC that is known, and its answer: 0.3 ms of this process. A MAC that has changed in
+# A probe is an ARP request to the MAC that is known, and its answer: 0.2 ms of this process. A MAC that has changed in
 # silence is found out 3 s after it (ucast_solicit): in use for 5 s at most, with up to 200 next hops.
 PROBE_SECONDS, PROBES = 2.0, 100.0  # period, and how many a second at most
 # The kernel asks everybody three times, a second apart (mcast_solicit), and announces it when that was in vain. Then

@@ -40,6 +40,7 @@ def learned(host: Host) -> str:
 @pytest.fixture(scope="module")
 def network() -> Iterator[Network]:
     with Laboratory(UNROUTED) as lab:
+        lab.director.configure(UNROUTED, {"hugepages": "none"})  # restarted here; nothing to wait for
         lab.director.run("jupiter-service", "--daemon")
         serve_udp(lab)
         Bird(lab.client, neighbour("1.1.1.1", 65002))

@@ -24,6 +24,7 @@ PORTS = itertools.count(7100)
 @pytest.fixture(scope="module")
 def routed() -> Iterator[Laboratory]:
     with Laboratory(ROUTED) as lab:
+        lab.director.configure(ROUTED, {"hugepages": "none"})
         lab.director.run("jupiter-service", "--daemon")
         serve_udp(lab)
         yield lab
