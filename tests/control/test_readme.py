@@ -54,7 +54,7 @@ def test_the_python_runs_and_does_what_it_says(service: Service) -> None:
         f"| an answer, taken | {server.SLOW_SECONDS:.0f} s |",
         f"| clients of a socket | {server.MAX_CLIENTS} |",
         f"A newcomer beyond the {server.MAX_CLIENTS} takes",
-        f"{server.SPARE_CLIENTS} more places",
+        f"{server.SPARE_CLIENTS} more places are for",
         f"| a draft | {MAX_DRAFT >> 20} MiB; all of both sockets together {MAX_DRAFTS >> 20} MiB",
         f"waits {server.GRACE_SECONDS:.0f} s for requests",
         f"more than {server.LARGE >> 10} KiB",

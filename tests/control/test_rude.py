@@ -14,7 +14,7 @@ from tests.control.crowd import KINDS
 
 ROOT = Path(__file__).parents[2]
 CROWD = 1000
-CALLS = 100
+CALLS = 50
 MOST = 250
 """Milliseconds of the server's work in front of a call. Its CPU time, so that a busy machine does not fail the test."""
 
