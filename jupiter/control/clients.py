@@ -25,6 +25,7 @@ class Client:
         self.stage = Stage.RECEIVING
         self.deadline = float("inf")
         self.takes_long = False
+        """Its last request did: the next one waits for its turn."""
         self.task: asyncio.Task[None] | None = None
 
     def enter(self, stage: Stage, deadline: float = float("inf")) -> None:
@@ -50,8 +51,11 @@ class Roll:
         return len(self._processes.get(pid, ()))
 
     def add(self, client: Client) -> None:
+        """It is taken for one like the last of its process."""
+        members = self._processes.setdefault(client.session.pid, {})
+        client.takes_long = next(reversed(members), client).takes_long
+        members[client] = None
         self._count += 1
-        self._processes.setdefault(client.session.pid, {})[client] = None
 
     def remove(self, client: Client) -> None:
         """If it is there."""

@@ -45,9 +45,13 @@ _PEER = struct.Struct("3i")
 """struct ucred: pid, uid, gid (unix(7))."""
 
 
-_DISPLACED = JupiterError("displaced", "The connection was idle, and made room for a newer one.")
-_TOO_SLOW = JupiterError("too-slow", "The connection was idle for too long, or a request or an answer took too long.")
-_BUSY = JupiterError("busy", "All connections that the service allows wait for answers.")
+def _last_words(code: str, text: str) -> bytes:
+    return protocol.encode_error(None, JupiterError(code, text))
+
+
+_DISPLACED = _last_words("displaced", "The connection was idle, and made room for a newer one.")
+_TOO_SLOW = _last_words("too-slow", "The connection was idle for too long, or a request or an answer took too long.")
+_BUSY = _last_words("busy", "All connections that the service allows wait for answers.")
 
 
 class ControlServer:
@@ -164,9 +168,9 @@ class ControlServer:
                 if client.deadline < now:
                     self._dismiss(client, _TOO_SLOW)
 
-    def _dismiss(self, client: Client, error: JupiterError) -> None:
+    def _dismiss(self, client: Client, last_words: bytes) -> None:
         if client.stage is Stage.RECEIVING:
-            _tell(client.connection, error)
+            _tell(client.connection, last_words)
         self._end(client)
 
     def _end(self, client: Client) -> None:
@@ -229,7 +233,7 @@ class ControlServer:
         await self._loop.sock_sendall(client.connection, answer)
 
 
-def _tell(connection: socket.socket, error: JupiterError) -> None:
+def _tell(connection: socket.socket, last_words: bytes) -> None:
     """If it can be told at once."""
     with contextlib.suppress(OSError):
-        connection.send(protocol.encode_error(None, error))
+        connection.send(last_words)
