@@ -115,6 +115,7 @@ class ControlServer:
                 log.warning("%d requests on %s were cut off, for they had not ended", len(late), self._path)
                 await asyncio.wait(late, timeout=1)
         self._watch.cancel()
+        await asyncio.wait([self._watch])
 
     def _accept(self) -> None:
         for _ in range(_ACCEPT):

@@ -227,12 +227,12 @@ def test_a_draft_belongs_to_its_connection(service: ScriptedService) -> None:
     ],
     ids=["no text", "more", "no names", "no UTF-8", "no JSON"],
 )
-def test_a_draft_with_a_piece_refused_is_not_used(service: ScriptedService, piece: bytes) -> None:
+@pytest.mark.parametrize("before", [b"", encode_request(1, "draft", {"text": "a"})], ids=["first", "second"])
+def test_a_draft_with_a_piece_refused_is_not_used(service: ScriptedService, before: bytes, piece: bytes) -> None:
     """By a client that sends all at once and looks at the answers later."""
-    first, last = encode_request(1, "draft", {"text": "a"}), encode_request(3, "draft", {"text": "b"})
-    results = exchange(service.path, first + piece + b"\n" + last + encode_request(4, "take", {}))
-    assert results[0]["result"] == {"bytes": 1}
-    assert code(results[3]) == code(results[2]) == code(results[1])
+    after = encode_request(3, "draft", {"text": "b"}) + encode_request(4, "take", {})
+    *_, refused, more, taken = exchange(service.path, before + piece + b"\n" + after)
+    assert code(refused) == code(more) == code(taken)
     assert service.script.carried_out == []
 
 
