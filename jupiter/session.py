@@ -62,8 +62,7 @@ class Session:
         self.read_only = read_only
         self.kept: object = None
         self._budget = budget or DraftBudget()
-        self._pieces: list[bytes] = []
-        self._bytes = 0
+        self._draft: bytearray | None = None  # and no list of pieces: empty ones cost memory too
         self._spoiled: JupiterError | None = None
 
     def __str__(self) -> str:
@@ -73,7 +72,7 @@ class Session:
 
     @property
     def has_draft(self) -> bool:
-        return bool(self._pieces)
+        return self._draft is not None
 
     def add_draft(self, text: str) -> int:
         """Bytes of the draft so far. Raises JupiterError, and empties the draft for good: "draft-too-large", or
@@ -86,22 +85,23 @@ class Session:
             raise self.spoil_draft(
                 JupiterError("invalid-argument", "Invalid text of a draft, expected UTF-8.")
             ) from None
-        if self._bytes + len(piece) > MAX_DRAFT:
+        draft = bytearray() if self._draft is None else self._draft
+        if len(draft) + len(piece) > MAX_DRAFT:
             raise self.spoil_draft(_too_large(f"a connection's draft may have {MAX_DRAFT} bytes"))
         if not self._budget.take(len(piece), self.read_only):
             raise self.spoil_draft(_too_large("the drafts of other clients leave no room, try again later"))
-        self._pieces.append(piece)
-        self._bytes += len(piece)
-        return self._bytes
+        self._draft = draft
+        draft += piece
+        return len(draft)
 
     def take_draft(self) -> str:
         """The whole draft; there is none afterwards. Raises JupiterError: the error that a piece of it got, or
         "draft-missing" where no `draft` was sent (one of "" is a draft)."""
         if self._spoiled:
             raise self._spoiled
-        if not self._pieces:
+        if self._draft is None:
             raise JupiterError("draft-missing", "There is no text: send it ahead with `draft`, on the same connection.")
-        text = b"".join(self._pieces).decode()
+        text = self._draft.decode()
         self.drop_draft()
         return text
 
@@ -112,8 +112,8 @@ class Session:
         return error
 
     def drop_draft(self) -> None:
-        self._budget.give_back(self._bytes)
-        self._pieces, self._bytes, self._spoiled = [], 0, None
+        self._budget.give_back(len(self._draft or b""))
+        self._draft = self._spoiled = None
 
 
 def _too_large(why: str) -> JupiterError:

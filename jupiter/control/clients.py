@@ -25,6 +25,7 @@ class Client:
         self.stage = Stage.RECEIVING
         self.deadline = float("inf")
         self.takes_long = False
+        """Its last request did: the next one waits for its turn."""
         self.task: asyncio.Task[None] | None = None
 
     def enter(self, stage: Stage, deadline: float = float("inf")) -> None:
@@ -46,12 +47,15 @@ class Roll:
         """Of a copy."""
         return iter([client for members in self._processes.values() for client in members])
 
-    def knows_process(self, pid: int) -> bool:
-        return pid in self._processes
+    def connections_of(self, pid: int) -> int:
+        return len(self._processes.get(pid, ()))
 
     def add(self, client: Client) -> None:
+        """It is taken for one like the last of its process."""
+        members = self._processes.setdefault(client.session.pid, {})
+        client.takes_long = next(reversed(members), client).takes_long
+        members[client] = None
         self._count += 1
-        self._processes.setdefault(client.session.pid, {})[client] = None
 
     def remove(self, client: Client) -> None:
         """If it is there."""
@@ -68,13 +72,16 @@ class Roll:
         self._processes[client.session.pid] = members
         members[client] = members.pop(client)
 
-    def most_dispensable(self) -> Client | None:
-        """Of the process with most connections the client that was silent for longest, and waits for no answer to come.
-
-        So a process that opens ever more connections displaces its own, and an operator gets in.
-        """
-        for members in sorted(self._processes.values(), key=len, reverse=True):
-            for client in members:
-                if client.stage is not Stage.EXECUTING:
-                    return client
+    def dispensable_of_larger(self, newcomer: int) -> Client | None:
+        """Of the process with most connections, more than the newcomer's, the client that was silent for longest and
+        waits for no command: a process with many makes room for those with few, never the other way round."""
+        least = self.connections_of(newcomer)
+        for pid in sorted(self._processes, key=self.connections_of, reverse=True):
+            if self.connections_of(pid) > least and (client := self.dispensable_of(pid)):
+                return client
         return None
+
+    def dispensable_of(self, pid: int) -> Client | None:
+        """Of this process the client that was silent for longest and waits for no command."""
+        members = self._processes.get(pid, {})
+        return next((client for client in members if client.stage is not Stage.EXECUTING), None)

@@ -47,9 +47,8 @@ async def _answer_batch(executor: Executor, session: Session, members: Sequence[
 
 
 def _refuse(session: Session, error: protocol.RequestError) -> bytes:
-    """It may have been a piece of the draft."""
-    if session.has_draft:
-        session.spoil_draft(error)
+    """It may have been a piece of a draft."""
+    session.spoil_draft(error)
     return protocol.encode_error(error.id, error) if error.wants_answer else b""
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from jupiter.errors import JupiterError
 
-BACKLOG = 4096
-"""Clients that wait to be accepted; Linux takes net.core.somaxconn where that is less."""
+BACKLOG = 256
+"""Clients in line to be accepted, which a newcomer has before it; further ones wait in connect(2)."""
 
 
 def listen(path: Path, mode: int | None = None, group: str | None = None) -> socket.socket:

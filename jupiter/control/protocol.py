@@ -240,7 +240,7 @@ def _invalid_answer() -> JupiterError:
 
 
 def _encode(message: Any) -> bytes:
-    return json.dumps(message, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(message).encode()
 
 
 def _line(message: bytes) -> bytes:
@@ -253,7 +253,7 @@ def _line(message: bytes) -> bytes:
 
 def _decode(line: bytes) -> Any:
     try:
-        return json.loads(line.decode(), parse_constant=_refuse_constant, parse_float=_finite)
+        return _DECODER.decode(line.decode())
     except (ValueError, RecursionError):  # UnicodeDecodeError and JSONDecodeError are ValueErrors
         raise RequestError("parse-error", "A message must be one line of JSON in UTF-8.") from None
 
@@ -270,6 +270,9 @@ def _finite(digits: str) -> float:
     return value
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
+"""Kept, for json.dumps() and json.loads() would make one for each message."""
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 
 

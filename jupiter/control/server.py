@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 MAX_CLIENTS = 128
 """Each holds up to one message read and one answer, 2 MiB, beside its draft."""
 SPARE_CLIENTS = 16
-"""Beyond those, for processes that are not connected yet, while all wait for answers."""
+"""Beyond those, for processes with one connection or none, while all others wait for answers."""
 IDLE_SECONDS = 600.0
 """For so long a client may ask nothing."""
 SLOW_SECONDS = 10.0
@@ -39,13 +39,19 @@ LONG_SECONDS = 0.00025
 _READ = 1 << 16
 _ACCEPT = 16
 """Connections accepted at once, before those that are there have their turns."""
+NOBODY = 0
+"""Process that has no connection."""
 _PEER = struct.Struct("3i")
 """struct ucred: pid, uid, gid (unix(7))."""
 
 
-_DISPLACED = JupiterError("displaced", "The connection was idle, and made room for a newer one.")
-_TOO_SLOW = JupiterError("too-slow", "The connection was idle for too long, or a request or an answer took too long.")
-_BUSY = JupiterError("busy", "All connections that the service allows wait for answers.")
+def _last_words(code: str, text: str) -> bytes:
+    return protocol.encode_error(None, JupiterError(code, text))
+
+
+_DISPLACED = _last_words("displaced", "The connection was idle, and made room for a newer one.")
+_TOO_SLOW = _last_words("too-slow", "The connection was idle for too long, or a request or an answer took too long.")
+_BUSY = _last_words("busy", "All connections that the service allows wait for answers.")
 
 
 class ControlServer:
@@ -109,6 +115,7 @@ class ControlServer:
                 log.warning("%d requests on %s were cut off, for they had not ended", len(late), self._path)
                 await asyncio.wait(late, timeout=1)
         self._watch.cancel()
+        await asyncio.wait([self._watch])
 
     def _accept(self) -> None:
         for _ in range(_ACCEPT):
@@ -118,7 +125,7 @@ class ControlServer:
                 return
             except OSError as error:  # no descriptor is left, or no memory
                 log.warning("cannot accept a client on %s: %s", self._path, error.strerror)
-                self._make_room()
+                self._make_room(NOBODY)
                 self._loop.remove_reader(self._listener)
                 self._loop.call_later(1, self._accept_again)
                 return
@@ -131,7 +138,7 @@ class ControlServer:
     def _admit(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         pid, uid, gid = _PEER.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
-        if len(self._clients) >= self._max_clients and not self._make_room() and not self._has_spare_room(pid):
+        if len(self._clients) >= self._max_clients and not self._make_room(pid):
             _tell(connection, _BUSY)
             connection.close()
             return
@@ -142,16 +149,17 @@ class ControlServer:
         client.task.add_done_callback(lambda task: self._forget(client, task))
         self._tasks.add(client.task)
 
-    def _make_room(self) -> bool:
-        client = self._clients.most_dispensable()
-        if client is None:
+    def _make_room(self, pid: int) -> bool:
+        """For a newcomer of this process; False: there is none."""
+        if client := self._clients.dispensable_of_larger(pid):
+            self._dismiss(client, _DISPLACED)
+        elif self._clients.connections_of(pid) <= 1 and len(self._clients) < self._max_clients + SPARE_CLIENTS:
+            pass
+        elif client := self._clients.dispensable_of(pid):
+            self._dismiss(client, _DISPLACED)
+        else:
             return False
-        self._dismiss(client, _DISPLACED)
         return True
-
-    def _has_spare_room(self, pid: int) -> bool:
-        """Where all wait for answers: for a process that is not connected yet."""
-        return not self._clients.knows_process(pid) and len(self._clients) < self._max_clients + SPARE_CLIENTS
 
     async def _dismiss_the_late(self) -> None:
         while True:
@@ -161,9 +169,9 @@ class ControlServer:
                 if client.deadline < now:
                     self._dismiss(client, _TOO_SLOW)
 
-    def _dismiss(self, client: Client, error: JupiterError) -> None:
+    def _dismiss(self, client: Client, last_words: bytes) -> None:
         if client.stage is Stage.RECEIVING:
-            _tell(client.connection, error)
+            _tell(client.connection, last_words)
         self._end(client)
 
     def _end(self, client: Client) -> None:
@@ -226,7 +234,7 @@ class ControlServer:
         await self._loop.sock_sendall(client.connection, answer)
 
 
-def _tell(connection: socket.socket, error: JupiterError) -> None:
+def _tell(connection: socket.socket, last_words: bytes) -> None:
     """If it can be told at once."""
     with contextlib.suppress(OSError):
-        connection.send(protocol.encode_error(None, error))
+        connection.send(last_words)

@@ -161,6 +161,6 @@ def test_a_service_that_ends_is_no_traceback(service: Service) -> None:
     with service.client() as client:
         client.call("version")
         service.close()
-        with pytest.raises(JupiterError, match="jupiter-service on .* closed the connection") as error:
+        with pytest.raises(JupiterError, match=r"jupiter-service on .* closed the connection") as error:
             client.call("version")
         assert error.value.code == "no-answer"

@@ -1,5 +1,6 @@
 """A good client does not notice a thousand rude ones: a server, a crowd and the client, each a process of its own."""
 
+import re
 import subprocess
 import sys
 import time
@@ -10,13 +11,18 @@ from pathlib import Path
 import pytest
 
 from jupiter.control.client import Client
+from jupiter.control.server import MAX_CLIENTS, SPARE_CLIENTS
+from jupiter.session import MAX_DRAFTS
 from tests.control.crowd import KINDS
 
 ROOT = Path(__file__).parents[2]
 CROWD = 1000
-CALLS = 100
-MOST = 250
+CALLS = 50
+MOST = 100
 """Milliseconds of the server's work in front of a call. Its CPU time, so that a busy machine does not fail the test."""
+
+MOST_MEGABYTES = 50 + 2 * (MAX_CLIENTS + SPARE_CLIENTS) + (MAX_DRAFTS >> 20)
+"""Python itself, the clients' requests and answers, the drafts."""
 
 
 @contextmanager
@@ -35,6 +41,11 @@ def process(module: str, *arguments: object) -> Iterator[int]:
 def cpu_milliseconds(pid: int) -> float:
     """Time that it ran (Linux, Documentation/scheduler/sched-stats.rst)."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e6
+
+
+def peak_megabytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) >> 10
 
 
 class Times:
@@ -74,6 +85,8 @@ def test_a_good_client_does_not_notice_rude_ones(directory: Path, kind: str) -> 
             staying.measure(lambda: client.call("version"))
             coming.measure(come)
             time.sleep(0.002)
-    print(f"{kind:15} ms: staying: {staying}; coming: {coming}")
+        megabytes = peak_megabytes(server)
+    print(f"{kind:15} ms: staying: {staying}; coming: {coming}; {megabytes} MB")
+    assert megabytes < MOST_MEGABYTES
     assert sorted(staying.cpu)[CALLS * 99 // 100] < MOST
     assert sorted(coming.cpu)[CALLS * 99 // 100] < MOST

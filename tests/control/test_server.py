@@ -227,12 +227,12 @@ def test_a_draft_belongs_to_its_connection(service: ScriptedService) -> None:
     ],
     ids=["no text", "more", "no names", "no UTF-8", "no JSON"],
 )
-def test_a_draft_with_a_piece_refused_is_not_used(service: ScriptedService, piece: bytes) -> None:
+@pytest.mark.parametrize("before", [b"", encode_request(1, "draft", {"text": "a"})], ids=["first", "second"])
+def test_a_draft_with_a_piece_refused_is_not_used(service: ScriptedService, before: bytes, piece: bytes) -> None:
     """By a client that sends all at once and looks at the answers later."""
-    first, last = encode_request(1, "draft", {"text": "a"}), encode_request(3, "draft", {"text": "b"})
-    results = exchange(service.path, first + piece + b"\n" + last + encode_request(4, "take", {}))
-    assert results[0]["result"] == {"bytes": 1}
-    assert code(results[3]) == code(results[2]) == code(results[1])
+    after = encode_request(3, "draft", {"text": "b"}) + encode_request(4, "take", {})
+    *_, refused, more, taken = exchange(service.path, before + piece + b"\n" + after)
+    assert code(refused) == code(more) == code(taken)
     assert service.script.carried_out == []
 
 
@@ -451,6 +451,28 @@ def fork(act: Callable[[], object]) -> int:
         os._exit(1)
 
 
+@contextlib.contextmanager
+def other_process(service: Service) -> Iterator[Callable[[], bool]]:
+    """One that has asked something; when called it asks again on the same connection. Whether it was answered."""
+    ours, theirs = socket.socketpair()
+
+    def asks_twice() -> None:
+        with Client(service.path) as other:
+            other.call("version")
+            theirs.sendall(b"1")
+            theirs.recv(1)
+            other.call("version")
+
+    def go_on() -> bool:
+        ours.sendall(b"1")
+        return os.waitpid(child, 0)[1] == 0
+
+    child = fork(asks_twice)
+    with ours, theirs:
+        ours.recv(1)
+        yield go_on
+
+
 def ask(raw: socket.socket) -> None:
     raw.sendall(encode_request(1, "version", {}))
     assert json.loads(raw.recv(1000))["result"] == {"version": VERSION}
@@ -470,23 +492,10 @@ def test_a_new_client_displaces_the_one_that_was_silent_for_longest(small: Scrip
 
 def test_a_process_with_many_connections_displaces_its_own(small: ScriptedService) -> None:
     """Not that of another process, which may have been silent for longer."""
-    ours, theirs = socket.socketpair()
-
-    def asks_twice() -> None:
-        with Client(small.path) as other:
-            other.call("version")
-            theirs.sendall(b"1")
-            theirs.recv(1)
-            other.call("version")
-
-    child = fork(asks_twice)
-    with contextlib.ExitStack() as stack:
-        ours.recv(1)
+    with other_process(small) as asks_again, contextlib.ExitStack() as stack:
         for _ in range(20):
             ask(stack.enter_context(connect(small.path)))
-        ours.sendall(b"1")
-        assert os.waitpid(child, 0)[1] == 0
-    ours.close(), theirs.close()
+        assert asks_again()
 
 
 def test_who_waits_for_an_answer_is_not_displaced(small: ScriptedService) -> None:
@@ -553,4 +562,15 @@ def test_where_all_wait_another_process_gets_in(small: ScriptedService) -> None:
         wait_until(lambda: small.script.started == 4)
         child = fork(lambda: Client(small.path).call("version"))
         assert os.waitpid(child, 0)[1] == 0
+        small.open_gate()
+
+
+def test_a_process_whose_connections_all_wait_displaces_nobody(small: ScriptedService) -> None:
+    """Not even one that has nothing to do."""
+    with other_process(small) as asks_again, contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(connect(small.path)).sendall(encode_request(1, "wait", {}))
+        wait_until(lambda: small.script.started == 3)
+        assert [code(a) for a in answers(stack.enter_context(connect(small.path)))] == ["busy"]
+        assert asks_again()
         small.open_gate()

@@ -1,5 +1,7 @@
 """Drafts: whole or not at all, within bounds."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +55,18 @@ def test_of_a_draft_that_was_refused_no_part_is_ever_taken(bad: str) -> None:
     assert budget.used == 0
     session.drop_draft()
     assert session.add_draft("new") == 3
+
+
+def test_small_pieces_cost_no_more_than_large_ones() -> None:
+    """Nor do empty ones: a draft's memory is its text."""
+    session = peer()
+    tracemalloc.start()
+    for _ in range(100_000):
+        session.add_draft("\u00e4")
+        session.add_draft("")
+    assert tracemalloc.get_traced_memory()[0] < 2 * 200_000
+    tracemalloc.stop()
+    assert session.take_draft() == "\u00e4" * 100_000
 
 
 def test_the_drafts_of_all_connections_are_bounded() -> None:
