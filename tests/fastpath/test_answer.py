@@ -67,8 +67,8 @@ def test_a_sweep_keeps_its_pace(limit: int, turns_ms: int) -> None:
 
 @pytest.mark.parametrize("limit", [1, 16, 20, 128])
 def test_a_sweep_makes_room(limit: int) -> None:
-    """B26: where another question waits, a sweep gives way once it has used up its millisecond, and tells how far it came;
-    one that resets nothing runs through."""
+    """B26: where another question waits, a sweep gives way once it has used up its millisecond, and tells how far it
+    came; one that resets nothing runs through."""
     worker = worker_with(500)
     worker.remove_server(probe.RESET)
     cursors, swept = worker.answer(probe.SWEEP, limit, turns_ms=1000, hurry=True)
