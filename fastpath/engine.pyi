@@ -162,8 +162,8 @@ class Match(NamedTuple):
 
 class Question(Generic[_Answer]):
     """What a worker was asked. It answers in its own time, a bounded part of it each turn, one question after the
-    other; nothing is lost when the caller lets go of one. stop() has the rest answered; a worker that does not run
-    is answered for at once. Made by find(), sweep() and send() alone."""
+    other (a sweep lets those behind it pass); nothing is lost when the caller lets go of one. stop() has the rest
+    answered; a worker that does not run is answered for at once. Made by find(), sweep() and send() alone."""
 
     def done(self) -> bool:
         """Whether the answer is there: never waits. To be asked now and then, of any question: that also hands the

@@ -890,7 +890,7 @@ cdef class Question:
 
     cdef verb verb
     cdef uint32_t worker
-    cdef bint posted
+    cdef bint posted, answered
 
     __class_getitem__ = classmethod(GenericAlias)
 
@@ -900,7 +900,7 @@ cdef class Question:
 
     def done(self):
         deliver(self.worker)
-        return load_acquire(&self.verb.done) != 0
+        return self.answered
 
     def result(self):
         while not self.done():
@@ -936,8 +936,13 @@ cdef deliver(uint32_t worker):
             flush(w)
             free_dead(w)
         if not load_acquire(&first.verb.done):
+            store_release(&first.verb.hurry, len(queue) > 1)
             return
         queue.popleft()
+        first.answered = first.verb.kind != VERB_SWEEP or first.verb.cursor == 0
+        if not first.answered:  # a sweep that made room for others
+            first.verb.done = first.verb.hurry = first.posted = 0
+            queue.append(first)
 
 
 cdef worker *worker_at(value) except NULL:

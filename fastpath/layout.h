@@ -281,6 +281,7 @@ struct verb {
     uint32_t max_idle; /* find: ms, NONE: any */
     uint32_t n;        /* rows found; connections reset; frames sent */
     uint32_t now;      /* the worker's clock when it last had a share, at last when it had done */
+    uint32_t hurry;    /* another question waits: a sweep that is ahead of its pace makes room, its cursor not 0 */
     uint32_t done;
     struct match matches[MAX_MATCHES];
     struct connection *rows; /* find: room for `limit` */

@@ -135,7 +135,7 @@ cdef extern from "layout.h" nogil:
 
     struct verb:
         uint8_t kind, protocol, n_matches, port
-        uint32_t cursor, limit, entries, max_idle, n, now, done
+        uint32_t cursor, limit, entries, max_idle, n, now, hurry, done
         match matches[4]
         connection *rows
         uint8_t *frames

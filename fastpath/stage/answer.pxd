@@ -11,7 +11,7 @@ from fastpath.layout cimport (
     END_CLIENT, END_LOCAL, END_REAL, END_VIRTUAL, INBOUND, NO_MBUF, NONE, OUTBOUND, SERVER_RESET, VERB_FIND, VERB_SWEEP,
     be16, be32, connection, flow, match, verb, worker)
 from fastpath.net.frame cimport load32
-from fastpath.table.frame_ring cimport store_release
+from fastpath.table.frame_ring cimport load_acquire, store_release
 from fastpath.table.reset cimport reset_connection
 from fastpath.table.tcp_state cimport STATE_DEAD, STATE_RESET
 from fastpath.table.tx cimport tx_add
@@ -72,8 +72,8 @@ cdef inline bint find_connections(worker *w, verb *v) noexcept nogil:
 
 
 cdef inline bint sweep(worker *w, verb *v) noexcept nogil:
-    """Reset the connections of servers that were removed with that wish, no faster than any transmit queue takes the RSTs:
-    an idle end that misses its own hears of nothing."""
+    """Reset the connections of servers that were removed with that wish (cursor 0: all of them), no faster than any transmit
+    queue takes the RSTs: an idle end that misses its own hears of nothing."""
     cdef uint32_t budget = ANSWER_ENTRIES
     cdef const connection *c
     if v.now != w.now:
@@ -87,7 +87,10 @@ cdef inline bint sweep(worker *w, verb *v) noexcept nogil:
             v.entries -= 1
         v.cursor += 1
         budget -= 1
-    return v.cursor >= w.table.region.high_water
+    if v.cursor >= w.table.region.high_water:
+        v.cursor = 0
+        return True
+    return v.entries == 0 and load_acquire(&v.hurry)
 
 
 cdef inline bint send_frames(worker *w, verb *v) noexcept nogil:

@@ -293,12 +293,13 @@ cdef class Worker:
         self.w.now = now
         expiry.expire(self.w, 0)
 
-    def answer(self, uint8_t kind, uint32_t limit=1 << 20, uint32_t looks=NONE, uint32_t turns_ms=1):
+    def answer(self, uint8_t kind, uint32_t limit=1 << 20, uint32_t looks=NONE, uint32_t turns_ms=1, bint hurry=False):
         """Have a question without conditions answered, so many turns a millisecond: where it stood after each turn, and
         what it counted."""
         cdef verb v
         memset(&v, 0, sizeof(v))
         v.kind, v.limit, v.entries, v.max_idle = kind, limit, looks, NONE
+        v.hurry = hurry
         v.rows = <connection *>zeroed(self.r.capacity * sizeof(connection))
         self.s.verbs[0] = &v
         cursors = []

@@ -44,7 +44,9 @@ def test_sweep(n: int) -> None:
     worker.remove_server(probe.RESET)
     cursors, swept = worker.answer(probe.SWEEP)
     assert swept == n
-    assert all(after - before <= SHARE for before, after in pairwise([0, *cursors]))
+    assert all(after - before == SHARE for before, after in pairwise([0, *cursors[:-1]]))
+    assert cursors[-1] == 0
+    assert len(cursors) == max(1, -(-n // SHARE))
     worker.turn(0)
     assert worker.counts == (0, 0, 0)
 
@@ -56,10 +58,23 @@ def test_a_sweep_keeps_its_pace(limit: int, turns_ms: int) -> None:
     worker.remove_server(probe.RESET)
     cursors, swept = worker.answer(probe.SWEEP, limit, turns_ms=turns_ms)
     assert swept == 500
-    by_ms = [0, *cursors[turns_ms - 1 :: turns_ms], cursors[-1]]
+    assert cursors[-1] == 0
+    by_ms = [0, *cursors[turns_ms - 1 : -1 : turns_ms], 500]
     steps = [after - before for before, after in pairwise(by_ms)]
     assert max(steps) == min(limit, SHARE * turns_ms, 500)
-    assert steps[:-2] == steps[:1] * (len(steps) - 2)
+    assert steps[:-1] == steps[:1] * (len(steps) - 1)
+
+
+@pytest.mark.parametrize("limit", [1, 16, 20, 128])
+def test_a_sweep_makes_room(limit: int) -> None:
+    """B26: where another question waits, a sweep gives way once it has used up its millisecond, and tells how far it
+    came; one that resets nothing runs through."""
+    worker = worker_with(500)
+    worker.remove_server(probe.RESET)
+    cursors, swept = worker.answer(probe.SWEEP, limit, turns_ms=1000, hurry=True)
+    assert (cursors[-1], swept) == (limit, limit)
+    worker.remove_server(probe.REMOVED)
+    assert worker.answer(probe.SWEEP, limit, turns_ms=1000, hurry=True)[0][-1] == 0
 
 
 def test_a_sweep_of_nothing() -> None:

@@ -236,6 +236,21 @@ def test_start_after_stop(running: Director) -> None:
     assert all(question.done() for question in open_ones)
 
 
+def test_a_sweep_lets_others_pass(running: Director) -> None:
+    """B26: a search does not wait for the end of a sweep, which loses nothing by it."""
+    running.service([OTHER_SERVER], first=1, reset=[0])
+    sweep = engine.sweep(0)
+    searches = 0
+    while not sweep.done():
+        assert len(engine.find(0, limit=1).result()[0]) == 1
+        searches += 1
+    assert searches > 2  # 1: it waited
+    assert sweep.result() == 8000
+    assert {row.state for row in engine.find(0, limit=8192).result()[0]} == {"RESET"}
+    engine.stop()
+    engine.run_once([], now=running.seconds())
+
+
 def test_a_sweep_while_the_worker_runs(running: Director) -> None:
     """B26: all of a removed server's connections, and as many RSTs as the port takes."""
     running.service([OTHER_SERVER], first=1, reset=[0])

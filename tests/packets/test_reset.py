@@ -102,6 +102,7 @@ def test_every_state(director: Director, state: str) -> None:
     director.service()
     Conversation(director).play(*steps)
     assert director.states() == [state]
+    director.wait(5)
     take_away(director)
     n, sent = director.sweep()
     assert (n, told(sent)) == (1, expected)
