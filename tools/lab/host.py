@@ -103,7 +103,7 @@ class Server(Host):
 
 
 class Director(Host):
-    """Where jupiter runs: /etc/jupiter/jupiter.cfg, /run and /var/log are the laboratory's own."""
+    """Where jupiter runs: /etc/jupiter/jupiter.cfg, /run, /var/lib and /var/log are the laboratory's own."""
 
     def configure(self, topology: Topology, dpdk: Mapping[str, str] = {}, name: str = "jupiter") -> None:
         """Write NAME.cfg for this topology; dpdk: further or other keys of its [DPDK] section."""
