@@ -161,6 +161,9 @@ class View(Protocol):
 
     def device_traffic(self) -> Sequence[DeviceTraffic]: ...
 
+    def interface_name(self, device: str) -> str:
+        """What a device's kernel interface is called now: somebody may have renamed it."""
+
     def device_hardware(self) -> Sequence[DeviceHardware]: ...
 
     def worker_lcores(self) -> Sequence[int]: ...

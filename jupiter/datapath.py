@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
@@ -36,6 +36,7 @@ class NextHops(Interface):
     def watch(self, address: IPv4Address) -> None: ...
     def unwatch(self, address: IPv4Address) -> None: ...
     def neighbours(self) -> Sequence[Neighbour]: ...
+    def names(self) -> Mapping[int, str]: ...
 
 
 @dataclass(slots=True)
@@ -256,6 +257,10 @@ class Datapath(Gauges):
 
     def server_traffic(self, service: ServiceKey, server: ServerKey) -> ServerTraffic:
         return _traffic([self._services[service].servers[server]])
+
+    def interface_name(self, device: str) -> str:
+        names = self._mirror.names() if self._mirror else {}
+        return next((names.get(port.number, device) for port in self._ports if port.device == device), device)
 
     def neighbours(self) -> Sequence[Neighbour]:
         return self._mirror.neighbours() if self._mirror else []

@@ -21,7 +21,7 @@ def netdev_ipaddr(view: View) -> Json:
         local = [str(a.address) for a in view.model.local_addresses.values() if a.device == device.name]
         records.append(
             {
-                "dev": device.name,
+                "dev": view.interface_name(device.name),
                 "kni-ip": str(device.address.ip) if device.address else None,
                 "kni-netmask": str(device.address.netmask) if device.address else None,
                 "kni-gw": str(device.gateway) if device.gateway else None,
@@ -32,12 +32,11 @@ def netdev_ipaddr(view: View) -> Json:
 
 
 def netdev_stats(view: View) -> Json:
-    return [_device_record(traffic) for traffic in view.device_traffic()]
+    return [{"dev": view.interface_name(t.device), **_device_record(t)} for t in view.device_traffic()]
 
 
 def _device_record(traffic: DeviceTraffic) -> Json:
     return {
-        "dev": traffic.device,
         "RX-packets": traffic.rx_packets,
         "RX-bytes": traffic.rx_bytes,
         "RX-errors": traffic.rx_errors,
@@ -64,7 +63,7 @@ def netdev_reset(view: View) -> None:
 def netdev_hwinfo(view: View) -> Json:
     return [
         {
-            "dev": hardware.device,
+            "dev": view.interface_name(hardware.device),
             "hw": hardware.name,
             "driver": hardware.driver,
             "mac": hardware.mac.hex(":"),
@@ -152,7 +151,7 @@ def laddr_stats(view: View) -> Json:
     """Local ports are unique for each server: of every server, so many are there, and in use towards all of them."""
     return [
         {
-            "dev": ports.device,
+            "dev": view.interface_name(ports.device),
             "lcore": ports.lcore,
             "tcp_avail_lports": ports.ports,
             "tcp_inuse_lports": ports.tcp,

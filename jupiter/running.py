@@ -17,6 +17,7 @@ from jupiter.commands import Command
 from jupiter.counters import Published
 from jupiter.errors import JupiterError
 from jupiter.handlers import HANDLERS
+from jupiter.log import each
 from jupiter.model import Change, Policy, ServiceKey, Services, diff
 from jupiter.pages import PAGE, Json
 from jupiter.session import Session
@@ -120,7 +121,7 @@ class Running:
         if isinstance(outcome, Change):
             await self._publish(outcome)
             outcome = None
-        log.info("%s %s: by %s", command.name, " ".join(map(str, params.values())), session)
+        log.info("change", extra=each(command=" ".join([command.name, *map(str, params.values())]), by=session))
         return outcome
 
     async def _publish(self, change: Change) -> None:
@@ -160,9 +161,7 @@ class Running:
 
     def _applied(self, what: str, before: Services, change: Change, who: str) -> Json:
         figures = comparison.figures(before, change)
-        log.info(
-            "%s: %s: by %s", what, ", ".join(f"{name} {n}" for name, n in figures.items() if n) or "no change", who
-        )
+        log.info("change", extra=each(command=what, **{name: n for name, n in figures.items() if n}, by=who))
         return figures
 
     async def _diff(self, session: Session, file: str, cursor: str) -> Json:
@@ -199,7 +198,7 @@ class Running:
         return ({"ip": ip, "count": n} for ip, n in count.most_common())
 
     async def _end(self, session: Session) -> None:
-        log.info("stop: by %s", session)
+        log.info("change", extra=each(command="stop", by=session))
         self._stop()
 
     # What survives a restart

@@ -53,6 +53,7 @@ class FakeDatapath:
         self.changes: list[Change] = []
         self.searches: list[Search] = []
         self.from_zero = 0
+        self.renamed: dict[str, str] = {}
         self._connections = [
             Connection(
                 6, ("1.1.1.1", 1024 + n), ("10.0.1.1", 80), ("10.0.2.1", 5000), ("1.1.1.3", 80), 0, "OPEN", 1.5, 60
@@ -74,6 +75,9 @@ class FakeDatapath:
 
     def device_traffic(self) -> list[DeviceTraffic]:
         return [DeviceTraffic(d.name, *range(1, 17)) for d in self.model.devices]
+
+    def interface_name(self, device: str) -> str:
+        return self.renamed.get(device, device)
 
     def device_hardware(self) -> list[DeviceHardware]:
         mac = bytes.fromhex("020000000001")

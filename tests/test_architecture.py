@@ -39,6 +39,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
         "errors",
         "handlers",
         "handmade",
+        "log",
         "model",
         "pages",
         "services",

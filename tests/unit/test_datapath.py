@@ -38,6 +38,9 @@ class FakeMirror:
     def neighbours(self) -> list[FakeNeighbour]:
         return []
 
+    def names(self) -> dict[int, str]:
+        return {0: "lan0"}
+
 
 @pytest.fixture
 def engine() -> FakeEngine:
@@ -272,6 +275,12 @@ def test_rates_come_from_the_last_two_samples(
     first, second = datapath.worker_traffic()
     assert (first.busy, first.turns, first.packets, first.per_turn, first.parked) == (12.5, 1000, 150, 30.0, 3)
     assert (first.least_ports, second.least_ports) == (64500, 100)
+
+
+def test_an_interface_that_was_renamed_is_shown_by_its_name(datapath: Any) -> None:
+    assert datapath.interface_name("jupiter0") == "jupiter0"
+    datapath.add_port(START.devices[0], [], "net_null0", 256, 512)
+    assert datapath.interface_name("jupiter0") == "lan0"
 
 
 def test_devices_count_from_zero_again(datapath: Any, engine: FakeEngine) -> None:

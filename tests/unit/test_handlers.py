@@ -148,6 +148,12 @@ def test_devices_show_their_addresses_and_counters(operator: Operator) -> None:
     assert operator("netdev/stats") == [{"dev": "jupiter0", **dict(zip(names, range(1, 17), strict=True))}]
 
 
+def test_devices_are_called_what_their_kernel_interfaces_are_called_now(operator: Operator) -> None:
+    operator.datapath.renamed["jupiter0"] = "lan0"
+    for command in ("netdev/ipaddr", "netdev/stats", "netdev/hwinfo", "laddr/stats"):
+        assert operator(command)[0]["dev"] == "lan0"
+
+
 def test_a_device_without_an_address_is_shown_all_the_same() -> None:
     (record,) = Operator(FakeDatapath(START.with_device_address("jupiter0", None)))("netdev/ipaddr")
     assert (record["kni-ip"], record["kni-netmask"]) == (None, None)

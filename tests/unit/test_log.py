@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jupiter.log import BURST, INTERVAL, JsonFormatter, LimitedHandler, LineFormatter, TextFormatter, fields
+from jupiter.log import BURST, INTERVAL, JsonFormatter, LimitedHandler, LineFormatter, TextFormatter, each, fields
 
 ROOT = Path(__file__).parents[2]
 
@@ -146,6 +146,14 @@ def test_what_is_critical_is_never_held_back() -> None:
     for _ in range(BURST * 2):
         log.logger.critical("the end")
     assert len(log.lines()) == BURST * 2
+
+
+def test_what_is_each_of_its_kind_to_be_known_is_never_held_back() -> None:
+    """Who has changed what: a line for each change, however many there are."""
+    log = Log(TextFormatter(debug=False, journal=True))
+    for n in range(BURST * 2):
+        log.logger.info("change", extra=each(command="vs/add", n=n))
+    assert log.lines()[-1] == f"<6>change command=vs/add n={BURST * 2 - 1}"
 
 
 @pytest.mark.parametrize("same", [True, False])

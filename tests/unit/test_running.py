@@ -176,11 +176,13 @@ def test_each_change_is_logged_with_who_asked_for_it(operator: Operator, caplog:
     operator("rs/weight", **VS, **R3)
     operator.file("apply", WEB)
     operator("reload")
-    assert [record.getMessage() for record in caplog.records] == [
-        "rs/weight 10.0.1.1:80 tcp 1.1.1.3:80 3: by uid 0 (root) pid 1",
-        "apply some.cfg: changed 1, removed 1, servers_changed 1: by uid 0 (root) pid 1",
-        "reload: added 1, servers_added 1: by uid 0 (root) pid 1",
+    who = {"by": operator.session}
+    assert [record.__dict__["fields"] for record in caplog.records] == [
+        {"command": "rs/weight 10.0.1.1:80 tcp 1.1.1.3:80 3"} | who,
+        {"command": "apply some.cfg", "changed": 1, "removed": 1, "servers_changed": 1, "by": str(operator.session)},
+        {"command": "reload", "added": 1, "servers_added": 1, "by": str(operator.session)},
     ]
+    assert str(operator.session) == "uid 0 (root) pid 1"
 
 
 def test_changes_wait_for_each_other_and_questions_for_nobody() -> None:
