@@ -266,5 +266,6 @@ async def keep_house(datapath: "Datapath", guard: Watchdog, stop: asyncio.Event)
         logs.settle()
         try:
             datapath.tick()
+            await datapath.announce()
         except Exception:  # the packets flow all the same
             log.exception("housekeeping failed")

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from typing import Protocol as Interface
 
 from fastpath import engine
+from jupiter.arp import announcement
 from jupiter.counters import Neighbour, ServerTraffic, ServiceTraffic
 from jupiter.errors import JupiterError
 from jupiter.gauges import Gauges, PublishedPort, answered, engine_errors
@@ -26,6 +27,8 @@ from jupiter.model import Change, Device, Model, Policy, ServerKey, ServiceKey, 
 
 LARGE = 1000
 """Servers in a change from which on it is planned in a thread: some milliseconds of work."""
+ANNOUNCEMENTS = 2
+"""Of each new address, a second or so apart (RFC 5227, section 2.3)."""
 SLICE = 1000
 """Servers that are looked after in one turn of the loop."""
 
@@ -79,6 +82,8 @@ class Datapath(Gauges):
         """Server id in use -> its address; the next line is its inverse."""
         self._ids_at: dict[IPv4Address, set[int]] = {}
         self._next_hops: dict[IPv4Address, tuple[int, bytes | None]] = {}
+        self._unannounced: dict[IPv4Address, int] = {}
+        """Addresses that are new here -> how often the links are still to hear of them."""
         self._mirror: NextHops | None = None
         self._kernel_thread = threading.Thread(target=engine.kernel_loop, name="kernel_loop")
 
@@ -101,8 +106,10 @@ class Datapath(Gauges):
         with engine_errors("port-failed"):
             port = engine.add_port(name, rx_size, tx_size, device.mtu)
             engine.set_local_addresses(port.number, [a.packed for a in local_addresses])
-        self._ports.append(PublishedPort(port.number, port.name, device.name, engine.port_counters(port.number)))
+        base = engine.port_counters(port.number)
+        self._ports.append(PublishedPort(port.number, port.name, device.name, port.mac, base))
         self.set_address(port.number, device.address)
+        self._announce_soon(local_addresses)
         return port
 
     def attach(self, port: int, tap_fd: int) -> None:
@@ -137,6 +144,7 @@ class Datapath(Gauges):
         await in_slices(self._set_known_hop, plan.fresh)
         self._commit(plan)
         await in_slices(self._enter_address, plan.fresh)
+        await self.announce()
         if plan.reset:
             for worker in range(self.workers()):
                 await answered(engine.sweep(worker))
@@ -169,7 +177,7 @@ class Datapath(Gauges):
             yield from set(self._services[key].servers.values()) - set(servers[key].values())
         for key in change.removed:
             yield from self._services[key].servers.values()
-            yield from self._services[key].leaving
+            yield from tuple(self._services[key].leaving)  # tick() may take some out meanwhile
 
     def _commit(self, plan: Plan) -> None:
         try:
@@ -185,10 +193,24 @@ class Datapath(Gauges):
             former = self._services.get(key) or PublishedService(plan.ids[key], engine.service_counters(plan.ids[key]))
             leaving = former.leaving | (set(former.servers.values()) - set(servers.values()))
             self._services[key] = replace(former, servers=servers, leaving=leaving)
+        self._announce_soon(key.address for key in plan.ids.keys() - self.model.services.keys())
         for key in plan.change.removed:
             gone = self._services.pop(key)
             self._removed.append(replace(gone, servers={}, leaving=gone.leaving | set(gone.servers.values())))
         self.model = self.model.after(plan.change)
+
+    def _announce_soon(self, addresses: Iterable[IPv4Address]) -> None:
+        self._unannounced |= dict.fromkeys(addresses, ANNOUNCEMENTS)
+
+    async def announce(self) -> None:
+        """Tell the links that addresses on them are here now: gratuitous ARP (B40). To be called once a second."""
+        due, self._unannounced = self._unannounced, {a: n - 1 for a, n in self._unannounced.items() if n > 1}
+        networks = {device.name: device.address.network for device in self.model.devices if device.address}
+        for port in self._ports:
+            network = networks.get(port.device)
+            frames = [announcement(address, port.mac) for address in due if network and address in network]
+            if frames:
+                await answered(engine.send(0, port.number, frames))
 
     def set_next_hop(self, address: IPv4Address, port: int, mac: bytes | None) -> None:
         """What the mirror found out of a server's address; mac None: unresolved."""

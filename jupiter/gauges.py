@@ -52,6 +52,7 @@ class PublishedPort:
     number: int
     name: str
     device: str
+    mac: bytes
     base: engine.PortCounters
 
 

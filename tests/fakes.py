@@ -219,6 +219,7 @@ class FakeEngine(SimpleNamespace):
         self.refuses_to_commit: str | None = None
         self.reset: list[int] = []
         self.swept: list[int] = []
+        self.sent: list[tuple[int, bytes]] = []
         self.found: list[tuple[object, ...]] = []
         self.worker_counts = FakeEngine.WorkerCounters()
         self.dropped = 0
@@ -249,6 +250,10 @@ class FakeEngine(SimpleNamespace):
         self.reset += change.reset
         kept = {k: s for k, s in self.services.items() if k not in change.removed}
         self.services = kept | {s.id: s for s in change.services}
+
+    def send(self, worker: int, port: int, frames: Sequence[bytes]) -> "FakeEngine.Question":
+        self.sent += [(port, frame) for frame in frames]
+        return FakeEngine.Question(len(frames))
 
     def sweep(self, worker: int) -> "FakeEngine.Question":
         self.swept.append(worker)
@@ -297,7 +302,7 @@ class FakeEngine(SimpleNamespace):
         return self.service_drops.get(service, FakeEngine.ServiceCounters())
 
     def add_port(self, name: str, rx_size: int, tx_size: int, mtu: int) -> SimpleNamespace:
-        return SimpleNamespace(number=0, name=name)
+        return SimpleNamespace(number=0, name=name, mac=bytes.fromhex("020000000001"))
 
     def set_local_addresses(self, port: int, addresses: Sequence[bytes]) -> None:
         self.local_addresses = list(addresses)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import fastpath
+from jupiter.arp import announcement
 from jupiter.errors import JupiterError
 from jupiter.ids import Ids
 from jupiter.model import Change, Protocol, RealServer, ServiceKey, VirtualService
@@ -275,6 +276,22 @@ def test_rates_come_from_the_last_two_samples(
     first, second = datapath.worker_traffic()
     assert (first.busy, first.turns, first.packets, first.per_turn, first.parked) == (12.5, 1000, 150, 30.0, 3)
     assert (first.least_ports, second.least_ports) == (64500, 100)
+
+
+def test_an_address_that_is_new_on_a_link_is_announced_twice(datapath: Any, engine: FakeEngine) -> None:
+    """B40: virtual and local addresses within the network of a device; not again for a second service."""
+    local = [IPv4Address("1.1.1.77"), IPv4Address("10.0.2.1")]
+    port = datapath.add_port(START.devices[0], local, "net_null0", 256, 512)
+    asyncio.run(datapath.announce())
+    assert engine.sent == [(0, announcement(local[0], port.mac))]
+    asyncio.run(datapath.announce())
+    asyncio.run(datapath.announce())
+    assert len(engine.sent) == 2
+    run(datapath, "vs/add", service="1.1.1.99:80 tcp")
+    run(datapath, "vs/add", service="10.0.1.9:80 tcp")
+    assert engine.sent[2:] == [(0, announcement(IPv4Address("1.1.1.99"), port.mac))] * 2
+    run(datapath, "rs/add", service="1.1.1.99:80 tcp", server="1.1.1.3:80")
+    assert len(engine.sent) == 4
 
 
 def test_an_interface_that_was_renamed_is_shown_by_its_name(datapath: Any) -> None:

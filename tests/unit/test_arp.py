@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.l2 import ARP, Ether
 
-from jupiter.host.arp import announcement
+from jupiter.arp import announcement
 
 
 @given(
