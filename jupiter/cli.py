@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -12,7 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
-from jupiter import VERSION, commands, completion, endings, files, manual, options, output, render
+from jupiter import VERSION, commands, completion, exits, files, manual, options, output, render
 from jupiter.commands import Command
 from jupiter.control.client import Client
 from jupiter.errors import JupiterError
@@ -149,44 +148,25 @@ def _usages() -> Iterator[str]:
 
 
 def main() -> None:
-    """Ends the process; exit codes are those of jupiter.endings, and an error is text on stderr, never a traceback."""
+    """Ends the process; exit codes are those of jupiter.exits, and an error is text on stderr, never a traceback."""
     instruction = os.environ.get(completion.VARIABLE)
     sys.exit(_complete(instruction) if instruction else run(sys.argv[1:]))
 
 
 def run(words: Sequence[str]) -> int:
     """Carry out a command line; the exit code."""
-    try:
-        with cli.make_context(NAME, list(words)) as ctx:
-            cli.invoke(ctx)
-        return endings.DONE
-    except click.exceptions.Exit as end:
-        return end.exit_code
-    except JupiterError as error:
-        _say(words, error.code, error.text)
-        return endings.code_of(error)
-    except click.ClickException as error:
-        _say(words, "invalid-argument", error.format_message())
-        return endings.USAGE
-    except KeyboardInterrupt:
-        return endings.INTERRUPTED
-    except BrokenPipeError:
-        output.forget()
-        return endings.UNREAD
-    except Exception as error:
-        if "--debug" in words:
-            traceback.print_exc()
-        _say(words, "internal", f"Internal fault: {type(error).__name__}: {error}. --debug shows where.")
-        return endings.INTERNAL
 
+    def tell(found: exits.Verdict) -> None:
+        """The words alone tell how, for it may be one of them that is wrong."""
+        error = {"error": {"code": found.name, "message": found.text}}
+        if found.name != "interrupted":
+            click.echo(json.dumps(error) if "--json" in words else found.text, err=True)
 
-def _say(words: Sequence[str], code: str, text: str) -> None:
-    """An error; the words alone tell how, for it may be one of them that is wrong."""
-    click.echo(json.dumps({"error": {"code": code, "message": text}}) if "--json" in words else text, err=True)
+    return exits.run(lambda: exits.invoke(cli, NAME, words), tell, debug="--debug" in words)
 
 
 def _complete(instruction: str) -> int:
     """Never an error: it would stand between the operator's words."""
     with suppress(Exception):
         shell_complete(cli, {}, NAME, completion.VARIABLE, instruction)
-    return endings.DONE
+    return exits.DONE

@@ -1,27 +1,57 @@
-"""How a command of ours ends: with an exit code and, where something is wrong, one line about it; never a traceback.
+"""How our commands end: with an exit code and, where something is wrong, one line about it; never a traceback.
 
-A traceback is for developers: they ask for it with --debug.
+A traceback is for developers: they ask for it with --debug. Exit codes are API, as the codes of errors are.
 """
 
 import logging
-import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import click
 
+from jupiter import output
 from jupiter.errors import JupiterError
 from jupiter.log import one_line
 
 log = logging.getLogger(__name__)
 
-DONE, FAILED, INVALID, HUNG = 0, 1, 2, 3
-"""Done; not done, for a reason that was said; configuration or command line are wrong; ended by the watchdog."""
-_INVALID_CODES = ("invalid-config", "invalid-instance")
-"""Codes of JupiterError that end a command with INVALID."""
+DONE: Final = 0
+FAILED: Final = 1
+USAGE: Final = 2
+HUNG: Final = 3
+"""jupiter-service: ended by its watchdog."""
+NO_SERVICE: Final = 3
+"""jupiter-ctl."""
+INTERNAL: Final = 70
+"""EX_SOFTWARE of sysexits.h."""
+INTERRUPTED: Final = 128 + signal.SIGINT
+UNREAD: Final = 128 + signal.SIGPIPE
+
+MEANINGS: Final[Mapping[int, str]] = {
+    DONE: "Done.",
+    FAILED: "The service refused it, or FILE could not be written.",
+    USAGE: "Wrong usage: an unknown command or option, an invalid argument, a FILE that cannot be read.",
+    NO_SERVICE: "The service does not run, or does not answer.",
+    INTERNAL: "A fault in jupiter-ctl itself; --debug shows where.",
+    INTERRUPTED: "Interrupted, by Ctrl-C.",
+    UNREAD: "The reader of the output left before its end, as `| head` does.",
+}
+"""Of jupiter-ctl's; jupiter-service says its own in --help."""
+
+_BY_ERROR = {
+    "unknown-command": USAGE,
+    "invalid-argument": USAGE,
+    "invalid-instance": USAGE,
+    "invalid-config": USAGE,
+    "file-unreadable": USAGE,
+    "not-running": NO_SERVICE,
+    "no-answer": NO_SERVICE,
+    "invalid-answer": NO_SERVICE,
+}
+"""Code of an error -> exit code; all others are FAILED."""
 
 
 class Terminated(BaseException):
@@ -32,69 +62,60 @@ class Terminated(BaseException):
         self.number = number
 
 
-def run(command: Callable[[], object], debug: bool | None = None) -> NoReturn:
-    """Run a command of click, or any other function, and end the process. debug None: what the command line says.
+class Verdict(NamedTuple):
+    """What an operator is told (lines only where a JupiterError has them), the exit code, the error's stable name."""
 
-    Exit code: click's own, or what verdict() says. What is wrong goes to the log where there is one, else to stderr.
-    """
-    try:
-        outcome = command(standalone_mode=False) if isinstance(command, click.Command) else command()
-        code = outcome if isinstance(outcome, int) else DONE
-        sys.stdout.flush()
-    except SystemExit:
-        raise
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except BaseException as error:
-        text, code = verdict(error)
-        if isinstance(error, BrokenPipeError) and not _logging():
-            code = _end_of_pipe()
-        elif _expected(error):
-            _say(text)
-        else:
-            _say_unexpected(error, text, "--debug" in sys.argv[1:] if debug is None else debug)
-    sys.exit(code)
+    text: str
+    code: int
+    name: str
 
 
-def verdict(error: BaseException) -> tuple[str, int]:
-    """What an operator is told of it (lines only where a JupiterError has them), and the exit code."""
+def verdict(error: BaseException) -> Verdict:
     match error:
         case JupiterError():
-            return error.text, INVALID if error.code in _INVALID_CODES else FAILED
+            return Verdict(error.text, _BY_ERROR.get(error.code, FAILED), error.code)
+        case click.ClickException():
+            return Verdict(error.format_message(), USAGE, "invalid-argument")
         case Terminated():
-            return f"Interrupted by {signal.Signals(error.number).name}.", 128 + error.number
+            return Verdict(f"Interrupted by {signal.Signals(error.number).name}.", 128 + error.number, "interrupted")
         case KeyboardInterrupt() | click.Abort():
-            return "Interrupted.", 128 + signal.SIGINT
-    return f"Unexpected {one_line(error)}", FAILED
+            return Verdict("Interrupted.", INTERRUPTED, "interrupted")
+    return Verdict(f"Unexpected {one_line(error)}", INTERNAL, "internal")
 
 
-def _end_of_pipe() -> int:
-    """Who closed our stdout wants no more of it: as if SIGPIPE had ended us, without a word."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return 128 + signal.SIGPIPE
+def run(work: Callable[[], object], tell: Callable[[Verdict], None], *, debug: bool) -> int:
+    """Do it; the exit code. tell: says what was wrong, if anything was."""
+    try:
+        outcome = work()
+        sys.stdout.flush()
+        return outcome if isinstance(outcome, int) else DONE
+    except SystemExit:
+        raise
+    except BrokenPipeError:  # who closed our stdout wants no more of it: as if SIGPIPE had ended us
+        output.forget()
+        return UNREAD
+    except BaseException as error:
+        found = verdict(error)
+        if debug and found.name == "internal":
+            traceback.print_exception(error)
+        tell(found)
+        return found.code
 
 
-def _expected(error: BaseException) -> bool:
-    return isinstance(error, JupiterError | Terminated | KeyboardInterrupt | click.Abort)
+def invoke(command: click.Command, name: str, words: Sequence[str]) -> int:
+    """Carry out a command line, without what click's own main() makes of errors; the exit code."""
+    try:
+        with command.make_context(name, list(words)) as ctx:
+            command.invoke(ctx)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    return DONE
 
 
-def _say_unexpected(error: BaseException, text: str, debug: bool) -> None:
-    if _logging():
-        log.critical("unexpected end", exc_info=error)
-    elif debug:
-        traceback.print_exception(error)
-    else:
-        click.echo(text, err=True)
-
-
-def _say(text: str) -> None:
-    if not _logging():
-        click.echo(text, err=True)
+def say(found: Verdict) -> None:
+    """To the log where there is one, else to stderr."""
+    if not logging.getLogger().hasHandlers():
+        click.echo(found.text, err=True)
         return
-    for line in text.splitlines():
+    for line in found.text.splitlines():
         log.critical("%s", line)
-
-
-def _logging() -> bool:
-    return logging.getLogger().hasHandlers()

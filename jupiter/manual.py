@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from jupiter import endings
+from jupiter import exits
 from jupiter.commands import REQUIRED, Command, Parameter
 
 
@@ -15,7 +15,7 @@ class Section(NamedTuple):
     lines: tuple[str, ...] = ()
 
 
-EXIT_CODES: Final = Section("Exit codes", terms=tuple((str(code), text) for code, text in endings.MEANINGS.items()))
+EXIT_CODES: Final = Section("Exit codes", terms=tuple((str(code), text) for code, text in exits.MEANINGS.items()))
 
 ABOUT: Final = """Configure and watch jupiter-service.
 

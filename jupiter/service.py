@@ -1,6 +1,7 @@
 """jupiter-service: the command line of the service; assembly.py is what it runs."""
 
 import faulthandler
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -74,6 +75,7 @@ def command(
     Exit codes:
       0         it has ended in order (SIGTERM, SIGINT, `jupiter-ctl stop`); with --daemon: it answers
       1         it cannot start, or go on; the reason is on stderr, and in the log
+      70        a fault of ours: so, too, and --debug shows where
       2         wrong configuration or command line; every error is on stderr
       3         its watchdog has ended it: a worker or the main loop hangs; the log says which
       130, 143  SIGINT or SIGTERM has ended it while it started
@@ -95,10 +97,12 @@ def command(
     try:
         run(settings, place, watchdog, lambda: report(None, exits.DONE))
     except BaseException as error:
-        report(*exits.verdict(error))
+        told = exits.verdict(error)
+        report(told.text, told.code)
         raise
 
 
 def main() -> None:
+    words = sys.argv[1:]
     daemon.terminate_on_signals()
-    exits.run(command)
+    sys.exit(exits.run(lambda: exits.invoke(command, "jupiter-service", words), exits.say, debug="--debug" in words))

@@ -67,7 +67,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     },
     "host": {"errors", "host"},
     "log": set(),
-    "exits": {"errors", "log"},
+    "exits": {"", "errors", "log", "output"},
     "notify": set(),
     "instance": {"errors"},
     "watchdog": {"", "exits", "log", "notify"},
@@ -75,9 +75,8 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "render": {"commands"},
     "files": {"errors"},
     "output": {"errors"},
-    "endings": {"errors"},
     "options": {"errors", "instance"},
-    "manual": {"commands", "endings"},
+    "manual": {"commands", "exits"},
     "completion": {"commands", "control.client", "errors", "manual", "options"},
     "top": set(),
     "top.rates": set(),
@@ -88,7 +87,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "top.live": {"control.client", "errors", "output", "top", "top.screen", "top.terminal", "top.watch"},
     "own": {"completion", "manual", "options", "top", "top.live"},
     "cli": {
-        *("", "commands", "completion", "control.client", "errors", "endings", "files", "manual", "options"),
+        *("", "commands", "completion", "control.client", "errors", "exits", "files", "manual", "options"),
         *("output", "own", "render"),
     },
     "assembly": {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jupiter import endings
+from jupiter import exits
 from tests.control.conftest import Service
 from tests.control.running import ctl
 
@@ -105,14 +105,14 @@ def test_stop_has_three_names(service: Service, name: str) -> None:
 @pytest.mark.parametrize(
     ("words", "text", "code"),
     [
-        (["vs/del", "10.0.9.9:1", "udp"], "Cannot find virt service 10.0.9.9:1 udp.", endings.REFUSED),
-        (["vs/add", *VS], "Virt service 10.0.1.1:8888 tcp already exists.", endings.REFUSED),
+        (["vs/del", "10.0.9.9:1", "udp"], "Cannot find virt service 10.0.9.9:1 udp.", exits.FAILED),
+        (["vs/add", *VS], "Virt service 10.0.1.1:8888 tcp already exists.", exits.FAILED),
         (
             ["rs/add", *VS, "1.1.1.5:80", "-1"],
             "Invalid parameter: -1, expected a weight from 0 to 65535.",
-            endings.USAGE,
+            exits.USAGE,
         ),
-        (["foo"], "Unknown command foo, list-command lists them.", endings.USAGE),
+        (["foo"], "Unknown command foo, list-command lists them.", exits.USAGE),
     ],
 )
 def test_errors_are_one_line_on_stderr(configured: Service, words: list[str], text: str, code: int) -> None:

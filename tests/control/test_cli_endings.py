@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jupiter import cli, endings
+from jupiter import cli, exits
 from jupiter.errors import JupiterError
 from tests.control.running import CTL, ROOT, ctl, environment
 from tests.control.scripted import ScriptedService, server_row, service_row
@@ -46,26 +46,26 @@ def started(*words: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize(
     ("words", "code", "error"),
     [
-        (["vs/list"], endings.DONE, ""),
-        (["vs/add", *VS], endings.DONE, ""),
-        (["--help"], endings.DONE, ""),
-        (["--version"], endings.DONE, ""),
-        (["vs/del", *VS], endings.REFUSED, "Cannot find virt service 10.0.1.1:8888 tcp."),
+        (["vs/list"], exits.DONE, ""),
+        (["vs/add", *VS], exits.DONE, ""),
+        (["--help"], exits.DONE, ""),
+        (["--version"], exits.DONE, ""),
+        (["vs/del", *VS], exits.FAILED, "Cannot find virt service 10.0.1.1:8888 tcp."),
         (
             ["rs/add", *VS, "1.1.1.2:80"],
-            endings.USAGE,
+            exits.USAGE,
             "Invalid real server: 1.1.1.2 is the director's own on jupiter0.",
         ),
-        (["vs/lits"], endings.USAGE, "Unknown command vs/lits, did you mean vs/list?"),
+        (["vs/lits"], exits.USAGE, "Unknown command vs/lits, did you mean vs/list?"),
         (
             ["vs/add", "10.0.1.1:0", "tcp"],
-            endings.USAGE,
+            exits.USAGE,
             "Invalid parameter: 10.0.1.1:0 tcp, expected VIP:VPORT tcp|udp",
         ),
-        (["vs/list", "x"], endings.USAGE, "Too many parameters for command vs/list, expected vs/list [--json]."),
-        (["--foo", "vs/list"], endings.USAGE, "No such option"),
-        (["completion", "tcsh"], endings.USAGE, "Invalid value for '{bash|zsh|fish}'"),
-        (["apply", "/none/services.cfg"], endings.USAGE, "Cannot read /none/services.cfg: No such file or directory."),
+        (["vs/list", "x"], exits.USAGE, "Too many parameters for command vs/list, expected vs/list [--json]."),
+        (["--foo", "vs/list"], exits.USAGE, "No such option"),
+        (["completion", "tcsh"], exits.USAGE, "Invalid value for '{bash|zsh|fish}'"),
+        (["apply", "/none/services.cfg"], exits.USAGE, "Cannot read /none/services.cfg: No such file or directory."),
     ],
 )
 def test_each_end_has_its_code_and_its_line(scripted: ScriptedService, words: list[str], code: int, error: str) -> None:
@@ -76,7 +76,7 @@ def test_each_end_has_its_code_and_its_line(scripted: ScriptedService, words: li
 
 def test_a_service_that_does_not_run_is_one_clear_line(directory: Path) -> None:
     done = ctl("vs/list", f"--unixsock={directory}/none.sock")
-    assert (done.returncode, done.stdout) == (endings.NO_SERVICE, "")
+    assert (done.returncode, done.stdout) == (exits.NO_SERVICE, "")
     assert done.stderr == f"jupiter-service does not answer on {directory}/none.sock: No such file or directory.\n"
 
 
@@ -88,14 +88,14 @@ def test_a_service_that_goes_away_while_it_answers_is_told(scripted: ScriptedSer
         scripted.silent = True
         scripted.hang_up()
         _, error = process.communicate(timeout=30)
-    assert process.returncode == endings.NO_SERVICE
+    assert process.returncode == exits.NO_SERVICE
     assert error.startswith(f"jupiter-service on {scripted.path}")
     assert error.count("\n") == 1
 
 
 def test_a_wrong_argument_is_found_without_the_service(directory: Path) -> None:
     done = ctl("vs/add", "10.0.1.1:0", "tcp", f"--unixsock={directory}/none.sock")
-    assert done.returncode == endings.USAGE
+    assert done.returncode == exits.USAGE
     assert done.stderr.startswith("Invalid parameter: 10.0.1.1:0 tcp, expected VIP:VPORT tcp|udp")
 
 
@@ -128,7 +128,7 @@ def test_a_reader_that_leaves_is_no_error(scripted: ScriptedService, words: list
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
-    assert process.returncode == endings.UNREAD
+    assert process.returncode == exits.UNREAD
 
 
 @pytest.mark.parametrize("words", [["version"], ["--help"], [], ["top", "--interval=0.1"]])
@@ -145,7 +145,7 @@ def test_a_reader_that_was_never_there_is_none_either(scripted: ScriptedService,
         cwd=ROOT,
     )
     os.close(writer)
-    assert (done.returncode, done.stderr) == (endings.UNREAD, "")
+    assert (done.returncode, done.stderr) == (exits.UNREAD, "")
 
 
 def test_a_full_disk_is_one_line(scripted: ScriptedService) -> None:
@@ -159,7 +159,7 @@ def test_a_full_disk_is_one_line(scripted: ScriptedService) -> None:
             cwd=ROOT,
         )
     assert (done.returncode, done.stderr) == (
-        endings.REFUSED,
+        exits.FAILED,
         "Cannot write the answer: No space left on device.\n",
     )
 
@@ -170,7 +170,7 @@ def test_ctrl_c_ends_it_without_a_word(scripted: ScriptedService) -> None:
         assert until(lambda: scripted.connections)
         process.send_signal(signal.SIGINT)
         output, error = process.communicate(timeout=30)
-    assert (process.returncode, output, error) == (endings.INTERRUPTED, "", "")
+    assert (process.returncode, output, error) == (exits.INTERRUPTED, "", "")
 
 
 def test_a_fault_of_ours_is_one_line_and_with_debug_a_traceback(
@@ -180,11 +180,11 @@ def test_a_fault_of_ours_is_one_line_and_with_debug_a_traceback(
         raise ZeroDivisionError("that should not be")
 
     monkeypatch.setattr(cli, "_run", broken)
-    assert cli.run(["version"]) == endings.INTERNAL
+    assert cli.run(["version"]) == exits.INTERNAL
     assert capsys.readouterr().err == "Internal fault: ZeroDivisionError: that should not be. --debug shows where.\n"
-    assert cli.run(["version", "--debug"]) == endings.INTERNAL
+    assert cli.run(["version", "--debug"]) == exits.INTERNAL
     assert "Traceback (most recent call last)" in capsys.readouterr().err
-    assert cli.run(["version", "--json"]) == endings.INTERNAL
+    assert cli.run(["version", "--json"]) == exits.INTERNAL
     assert json.loads(capsys.readouterr().err)["error"]["code"] == "internal"
 
 
@@ -217,7 +217,7 @@ def test_the_command_line_goes_before_the_environment(directory: Path) -> None:
 )
 def test_a_service_that_is_named_wrongly_is_refused(words: list[str], text: str) -> None:
     done = ctl(*words)
-    assert done.returncode == endings.USAGE
+    assert done.returncode == exits.USAGE
     assert done.stderr.startswith(text)
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 import pytest
 
-from jupiter import cli, endings
+from jupiter import cli, exits
 from jupiter.errors import JupiterError
 from tests.control.running import ctl
 from tests.control.scripted import ScriptedService
@@ -61,14 +61,14 @@ def file(tmp_path: Path) -> str:
 @pytest.mark.parametrize("name", ["apply", "diff", "check"])
 def test_a_file_goes_ahead_of_its_command(sent: list[tuple[str, object]], file: str, name: str) -> None:
     """B28: the service gets the text, and the name to use in errors; it need not be able to read the file itself."""
-    assert cli.run([name, file]) == endings.DONE
+    assert cli.run([name, file]) == exits.DONE
     assert sent == [("draft", TEXT), (name, {"file": file})]
 
 
 def test_standard_input_is_a_file(sent: list[tuple[str, object]], monkeypatch: pytest.MonkeyPatch) -> None:
     """Of which errors say that it is no file."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEXT.encode())))
-    assert cli.run(["apply", "-", "reset"]) == endings.DONE
+    assert cli.run(["apply", "-", "reset"]) == exits.DONE
     assert sent == [("draft", TEXT), ("apply", {"file": "standard input", "policy": "reset"})]
 
 
@@ -90,7 +90,7 @@ def test_what_was_done_is_said_in_words_or_json(
 @pytest.mark.parametrize(("stdin", "name"), [("", "/none/x.cfg"), (None, "/")])
 def test_a_file_that_cannot_be_read_reaches_nobody(sent: list[tuple[str, object]], stdin: str, name: str) -> None:
     sent[:] = []
-    assert cli.run(["apply", name]) == endings.USAGE
+    assert cli.run(["apply", name]) == exits.USAGE
     assert sent == []
 
 
@@ -106,7 +106,7 @@ def test_what_runs_is_printed_or_written(saving: ScriptedService, directory: Pat
     where, text = f"--unixsock={saving.path}", "".join(f"line {n}\n" for n in range(3000))
     assert ctl("save", where).stdout == ctl("save", "-", where).stdout == text
     done = ctl("save", f"{directory}/services.cfg", where)
-    assert (done.returncode, done.stdout, done.stderr) == (endings.DONE, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (exits.DONE, "", "")
     assert (directory / "services.cfg").read_text() == text
 
 
@@ -119,7 +119,7 @@ def test_a_file_that_cannot_be_saved_whole_stays_as_it_was(saving: ScriptedServi
     pages = iter([["line"] * 2000, JupiterError("internal", "It broke.")])
     saving.script["save"] = lambda: next(pages)
     done = ctl("save", str(file), f"--unixsock={saving.path}")
-    assert (done.returncode, done.stderr) == (endings.REFUSED, "It broke.\n")
+    assert (done.returncode, done.stderr) == (exits.FAILED, "It broke.\n")
     assert file.read_text() == "precious\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert sorted(p.name for p in directory.iterdir()) == ["jupiter.sock", "services.cfg"]
@@ -127,11 +127,11 @@ def test_a_file_that_cannot_be_saved_whole_stays_as_it_was(saving: ScriptedServi
 
 def test_a_place_that_cannot_be_written_is_named(saving: ScriptedService) -> None:
     done = ctl("save", "/none/x.cfg", f"--unixsock={saving.path}")
-    assert done.returncode == endings.REFUSED
+    assert done.returncode == exits.FAILED
     assert done.stderr == "Cannot write /none/x.cfg: No such file or directory.\n"
 
 
 def test_save_takes_one_file(saving: ScriptedService) -> None:
     done = ctl("save", "a", "b", f"--unixsock={saving.path}")
-    assert done.returncode == endings.USAGE
+    assert done.returncode == exits.USAGE
     assert done.stderr == "Too many parameters for command save, expected save [FILE] [--json].\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jupiter import endings
+from jupiter import exits
 from tests.control.running import CTL, ROOT, ctl, environment
 from tests.control.scripted import ScriptedService
 from tests.control.terminal import Terminal, terminal
@@ -59,7 +59,7 @@ def test_services_servers_workers_drops_and_devices_are_seen_live(scripted: Scri
         assert text in screen
     shell.wait_for(lambda later: later.splitlines()[0] != screen.splitlines()[0])
     shell.press("q")
-    assert_restored(shell, endings.DONE)
+    assert_restored(shell, exits.DONE)
 
 
 def test_a_service_is_chosen_and_the_order_changed_by_keys(scripted: ScriptedService, shell: Terminal) -> None:
@@ -73,7 +73,7 @@ def test_a_service_is_chosen_and_the_order_changed_by_keys(scripted: ScriptedSer
     shell.press("Escape")
     shell.wait_for("Servers of 10.0.0.4:8888 tcp")
     shell.press("Q")
-    assert_restored(shell, endings.DONE)
+    assert_restored(shell, exits.DONE)
 
 
 def test_the_screen_follows_the_size_of_the_terminal(scripted: ScriptedService, shell: Terminal) -> None:
@@ -98,12 +98,12 @@ def test_a_restart_of_the_service_is_survived(directory: Path, shell: Terminal) 
         assert "Away" not in screen
         assert "Services: 2" in screen
         shell.press("q")
-        assert_restored(shell, endings.DONE)
+        assert_restored(shell, exits.DONE)
 
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, endings.INTERRUPTED)],
+    [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, exits.INTERRUPTED)],
     ids=["SIGTERM", "SIGHUP", "SIGINT"],
 )
 def test_the_terminal_is_as_before_however_it_ends(
@@ -121,7 +121,7 @@ def test_an_error_in_the_middle_restores_it_too(scripted: ScriptedService, shell
     shell.wait_for("Workers")
     scripted.script["drops"] = []
     scripted.script["netdev/stats"] = [{"unexpected": 1}]
-    assert_restored(shell, endings.INTERNAL)
+    assert_restored(shell, exits.INTERNAL)
 
 
 def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(scripted: ScriptedService, shell: Terminal) -> None:
@@ -140,12 +140,12 @@ def test_once_prints_one_screen_for_scripts(scripted: ScriptedService) -> None:
     where = f"--unixsock={scripted.path}"
     for words in (["top", "--once", "--interval=0.2", where], ["top", "--interval=0.2", where]):
         done = ctl(*words)
-        assert (done.returncode, done.stderr) == (endings.DONE, "")
+        assert (done.returncode, done.stderr) == (exits.DONE, "")
         assert "\x1b" not in done.stdout
         assert re.search(r"^10\.0\.0\.4:8888 tcp +wrr +2 +4 +\d+ +[34]\.\d+k", done.stdout, re.M)
         assert re.search(r"^1\.1\.1\.4:80 +up +enabled +7 +4 +\d+", done.stdout, re.M)
         assert len(done.stdout.splitlines()) <= 50
-    assert ctl(*words, COLUMNS="many", LINES="").returncode == endings.DONE
+    assert ctl(*words, COLUMNS="many", LINES="").returncode == exits.DONE
     small = ctl(*words, COLUMNS="40", LINES="10").stdout.splitlines()
     assert len(small) == 10
     assert max(map(len, small)) <= 40
@@ -153,14 +153,14 @@ def test_once_prints_one_screen_for_scripts(scripted: ScriptedService) -> None:
 
 def test_once_without_a_service_is_an_error(directory: Path) -> None:
     done = ctl("top", "--once", f"--unixsock={directory}/none.sock")
-    assert (done.returncode, done.stdout) == (endings.NO_SERVICE, "")
+    assert (done.returncode, done.stdout) == (exits.NO_SERVICE, "")
     assert done.stderr == f"jupiter-service does not answer on {directory}/none.sock: No such file or directory.\n"
 
 
 @pytest.mark.parametrize("interval", ["0", "-1", "x", "nan"])
 def test_an_interval_that_is_none_is_refused(interval: str) -> None:
     done = ctl("top", f"--interval={interval}")
-    assert done.returncode == endings.USAGE
+    assert done.returncode == exits.USAGE
     assert done.stderr.startswith("Invalid value for '--interval'")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jupiter import endings, options, own
+from jupiter import exits, options, own
 from jupiter.commands import COMMANDS
 from tools.man import roff, settings
 from tools.man.pages import CONFIGURATION, PAGES, _configuration
@@ -67,7 +67,7 @@ def test_jupiter_ctl_1_has_every_command_option_and_exit_code(tmp_path: Path) ->
         assert f" {name} " in text
     for option in (options.JSON, *options.WHERE):
         assert option.opts[0] in text
-    for code, meaning in endings.MEANINGS.items():
+    for code, meaning in exits.MEANINGS.items():
         assert re.search(rf" {code} {re.escape(meaning)}", text)
     assert all(variable in text for variable in options.ENVIRONMENT)
 

@@ -6,7 +6,7 @@ import shlex
 import pytest
 from click.testing import CliRunner
 
-from jupiter import cli, endings, own
+from jupiter import cli, exits, own
 from jupiter.commands import COMMANDS, GROUPS, Command
 
 EXAMPLES = [(command, words) for command in COMMANDS.values() for words in command.examples]
@@ -40,14 +40,14 @@ def test_help_says_all_about_a_command(command: Command) -> None:
     assert any(words.split()[0] == command.name for words in command.examples)
     assert all(f"jupiter-ctl {words}" in text for words in command.examples)
     assert all(alias in text for alias in command.aliases)
-    assert f"Exit codes: 0 Done. 1 {endings.MEANINGS[endings.REFUSED]}" in text
+    assert f"Exit codes: 0 Done. 1 {exits.MEANINGS[exits.FAILED]}" in text
 
 
 def test_help_of_the_whole_says_where_and_how_it_ends() -> None:
     text = help_of()
     for word in (*COMMANDS, *own.OWN, *GROUPS, "JUPITER_SOCK", "JUPITER_INSTANCE", "--instance", "--unixsock"):
         assert word in text
-    for code in endings.MEANINGS:
+    for code in exits.MEANINGS:
         assert re.search(rf"^  {code}\b", text, re.M)
 
 

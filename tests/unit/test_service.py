@@ -95,10 +95,10 @@ def test_an_error_that_nobody_thought_of_is_one_line(tmp_path: Path, options: li
     line = "ZeroDivisionError: no way (--debug shows more)\n"
     paths = ["--conf=etc/jupiter.cfg", f"--log={tmp_path}/log"]
     done = python(broken, *paths, *options)
-    assert (done.returncode, "Traceback" in done.stderr) == (1, traceback)
-    assert traceback or done.stderr.endswith(f" CRITICAL unexpected end: {line}")
+    assert (done.returncode, "Traceback" in done.stderr) == (70, traceback)
+    assert done.stderr.endswith(f" CRITICAL Unexpected {line}")
     done = python(broken, *paths, *options, "--daemon")
-    assert (done.returncode, done.stderr) == (1, f"Unexpected {line}")
+    assert (done.returncode, done.stderr) == (70, f"Unexpected {line}")
     assert until(lambda: ("Traceback" if traceback else line) in (tmp_path / "log").read_text())
 
 
@@ -141,7 +141,7 @@ def serve():
     os.kill(os.getpid(), signal.SIGHUP)
     os.kill(os.getpid(), signal.SIGTERM)
 daemon.terminate_on_signals()
-exits.run(serve)
+sys.exit(exits.run(serve, exits.say, debug=False))
 """
 
 

@@ -38,7 +38,7 @@ def test_they_agree_with_the_program(unit: str) -> None:
     assert service["Type"] == "notify"
     assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert service["Restart"] == "on-failure"
-    assert service["RestartPreventExitStatus"] == str(exits.INVALID)
+    assert service["RestartPreventExitStatus"] == str(exits.USAGE)
     assert int(service["WatchdogSec"]) > watchdog.LIMIT * watchdog.MAIN_PATIENCE
     assert int(service["TimeoutStopSec"]) > watchdog.END_SECONDS
     assert service["LimitMEMLOCK"] == "infinity"
