@@ -181,7 +181,7 @@ def test_a_fault_of_ours_is_one_line_and_with_debug_a_traceback(
 
     monkeypatch.setattr(cli, "_run", broken)
     assert cli.run(["version"]) == exits.INTERNAL
-    assert capsys.readouterr().err == "Internal fault: ZeroDivisionError: that should not be. --debug shows where.\n"
+    assert capsys.readouterr().err == "Unexpected ZeroDivisionError: that should not be (--debug shows more)\n"
     assert cli.run(["version", "--debug"]) == exits.INTERNAL
     assert "Traceback (most recent call last)" in capsys.readouterr().err
     assert cli.run(["version", "--json"]) == exits.INTERNAL
