@@ -18,7 +18,7 @@ from jupiter.counters import Published
 from jupiter.errors import JupiterError
 from jupiter.handlers import HANDLERS
 from jupiter.log import each
-from jupiter.model import Change, Policy, ServiceKey, Services, diff
+from jupiter.model import Change, Model, Policy, ServiceKey, Services, VirtualService, diff
 from jupiter.pages import PAGE, Json
 from jupiter.session import Session
 from jupiter.state import StateFile
@@ -83,14 +83,23 @@ class Running:
     async def begin(self, configured: Services) -> None:
         """Publish the configuration, and upon it what the hand had done before the last end. Raises JupiterError."""
         deeds = self._state.load() if self._state else []
-        wanted = await asyncio.to_thread(handmade.together, configured, deeds)
+        wanted = handmade.together(configured, deeds)
+        for deed in deeds:
+            self._settle(deed, configured, wanted)
         await self._datapath.publish(diff({}, wanted))
         self._base, self._touched = configured, {deed.key for deed in deeds}
-        for deed in deeds:
-            if deed.key not in wanted and deed.deed is handmade.Deed.CHANGED:
-                log.warning("virt service %s is not configured any more: what was set by hand is dropped", deed.key)
         if self._state:
             self._saver = asyncio.create_task(self._keep_saved(self._state))
+
+    def _settle(self, deed: handmade.Handmade, configured: Services, wanted: dict[ServiceKey, VirtualService]) -> None:
+        """What was right when it was done by hand may not be so any more: the configuration then holds."""
+        if deed.key not in wanted:
+            if deed.deed is handmade.Deed.CHANGED:
+                log.warning("virt service %s is not configured any more: what was set by hand is dropped", deed.key)
+        elif why := services.why_wrong(wanted[deed.key], self._datapath.model.role_of):
+            log.warning("what was set by hand is dropped: %s", why)
+            del wanted[deed.key]
+            wanted |= {deed.key: configured[deed.key]} if deed.key in configured else {}
 
     async def end(self) -> None:
         """Write down what is not written yet."""
@@ -136,7 +145,7 @@ class Running:
         return await asyncio.to_thread(services.parse, session.take_draft(), file, self._datapath.model.role_of)
 
     async def _change_to(self, wanted: Services, policy: Policy = Policy.KEEP) -> Change:
-        return await asyncio.to_thread(_difference, self._datapath.model.services, wanted, policy)
+        return await asyncio.to_thread(_difference, self._datapath.model, wanted, policy)
 
     async def _apply(self, session: Session, file: str, policy: Policy) -> Json:
         wanted = await self._parsed(session, file)
@@ -231,8 +240,11 @@ def _save_deeds(state: StateFile, base: Services, running: Services, touched: It
     state.save(deed for deed in deeds if deed)
 
 
-def _difference(running: Services, wanted: Services, policy: Policy) -> Change:
-    change = diff(running, services.with_health_of(running, wanted))
+def _difference(model: Model, wanted: Services, policy: Policy) -> Change:
+    change = diff(model.services, services.with_health_of(model.services, wanted))
+    for service in change.put:  # the configuration may have been judged beside devices that are not yet there
+        if why := services.why_wrong(service, model.role_of):
+            raise JupiterError("invalid-config", why)
     return Change(change.put, change.removed, policy)
 
 

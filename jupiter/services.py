@@ -105,6 +105,18 @@ def _judge(server: RealServer, others: Mapping[ServerKey, RealServer], role_of: 
         raise UnexpectedError(f"another address, {server.address} is {role}")
 
 
+def why_wrong(service: VirtualService, role_of: RoleOf) -> str | None:
+    """Why a service that was right when and where it was written cannot be served here and now; None: it can."""
+    for address in (service.key.address, *(server.address for server in service.servers.values())):
+        if role := role_of(address):
+            return f"Invalid virt service {service.key}: {address} is {role}, expected another address."
+    try:
+        check_schedule(service)
+    except JupiterError as error:
+        return error.text
+    return None
+
+
 class UnexpectedError(Exception):
     """A key or a value that is not what was expected."""
 

@@ -317,3 +317,28 @@ def test_a_configuration_that_is_wrong_at_reload_changes_nothing(director: Direc
     with pytest.raises(JupiterError, match="scheduler = x"):
         operator("reload")
     assert running(operator) == before
+
+
+def test_what_the_hand_did_gives_way_to_an_address_that_the_director_has_now(
+    director: Director, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The state was right when it was written; a new local address must not keep us from serving the rest."""
+    operator = director.start()
+    operator("vs/add", service="10.0.1.9:80 tcp")
+    operator("rs/add", **VS, server="1.1.1.9:80")
+    director.stop()
+    state = director.path.read_text()
+    director.path.write_text(state.replace("10.0.1.9:80", "10.0.2.1:80").replace("1.1.1.9:80", "1.1.1.2:80"))
+    assert running(director.start()) == parsed(WEB + DNS)
+    assert "10.0.2.1 is a local address of jupiter0" in caplog.text
+    assert "1.1.1.2 is the director's own on jupiter0" in caplog.text
+
+
+def test_a_reload_is_judged_by_the_addresses_that_the_director_has(director: Director) -> None:
+    """B28: the file may already say what a restart would change."""
+    operator = director.start()
+    before = running(operator)
+    director.text = WEB + "[10.0.2.1:80 tcp]\n1.1.1.3:80 = 1\n"
+    with pytest.raises(JupiterError, match=r"10\.0\.2\.1 is a local address of jupiter0"):
+        operator("reload")
+    assert running(operator) == before
