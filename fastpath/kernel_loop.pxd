@@ -4,6 +4,7 @@ Frames go from each worker's ring to the TAP of their port, and from the TAP to 
 port. With nothing to do it sleeps in poll(2), having said so (shared.kernel_asleep) before its last look at the rings.
 """
 
+from libc.errno cimport errno
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.layout cimport BURST, MAX_PORTS, frame_ring, port, shared
@@ -12,12 +13,13 @@ from fastpath.table.frame_ring cimport (
 
 cdef extern from *:
     """
+    #include <errno.h>
     #include <poll.h>
     #include <unistd.h>
     enum { IDLE_MS = 100, FULL_MS = 1 };
     """
     enum:
-        IDLE_MS, FULL_MS, POLLIN
+        IDLE_MS, FULL_MS, POLLIN, EBADFD
     struct pollfd:
         int fd
         short events
@@ -52,6 +54,7 @@ cdef inline uint32_t from_kernel(port *p, frame_ring *r, bint *full) noexcept no
             break
         length = read(p.kernel_fd, room, r.frame_max)
         if length <= 0:
+            p.kernel_gone = length < 0 and errno == EBADFD
             break
         ring_commit(r, <uint32_t>length)
         n += 1
@@ -74,7 +77,7 @@ cdef inline void sleep_until_needed(shared *s, bint full) noexcept nogil:
     fds[0].fd = s.kernel_wake
     fds[0].events = POLLIN
     for p in range(s.n_ports):
-        if s.ports[p].kernel_fd >= 0 and not full:
+        if s.ports[p].kernel_fd >= 0 and not full and not s.ports[p].kernel_gone:  # whose poll(2) would return at once
             fds[n].fd = s.ports[p].kernel_fd
             fds[n].events = POLLIN
             n += 1

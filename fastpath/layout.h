@@ -251,6 +251,7 @@ struct port {
     struct local_pool *pool;
     int kernel_fd; /* TAP */
     uint64_t kernel_refused; /* the kernel loop's counter */
+    uint8_t kernel_gone;     /* the kernel loop's: somebody has deleted the interface */
     struct frame_ring *to_kernel[MAX_WORKERS], *from_kernel[MAX_WORKERS];
 };
 

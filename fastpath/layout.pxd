@@ -125,6 +125,7 @@ cdef extern from "layout.h" nogil:
         local_pool *pool
         int kernel_fd
         uint64_t kernel_refused
+        uint8_t kernel_gone
         frame_ring *to_kernel[1]
         frame_ring *from_kernel[1]
 

@@ -82,6 +82,7 @@ class Datapath(Gauges):
         """Server id in use -> its address; the next line is its inverse."""
         self._ids_at: dict[IPv4Address, set[int]] = {}
         self._next_hops: dict[IPv4Address, tuple[int, bytes | None]] = {}
+        self._sweeps: set[asyncio.Task[None]] = set()
         self._unannounced: dict[IPv4Address, int] = {}
         """Addresses that are new here -> how often the links are still to hear of them."""
         self._mirror: NextHops | None = None
@@ -146,8 +147,9 @@ class Datapath(Gauges):
         await in_slices(self._enter_address, plan.fresh)
         await self.announce()
         if plan.reset:
-            for worker in range(self.workers()):
-                await answered(engine.sweep(worker))
+            sweeping = asyncio.create_task(self._sweep())
+            self._sweeps.add(sweeping)
+            sweeping.add_done_callback(self._sweeps.discard)
 
     def _plan(self, change: Change) -> Plan:
         """Ids for what is new, and the blocks. Nothing is different afterwards, but for ids that are taken."""
@@ -198,6 +200,11 @@ class Datapath(Gauges):
             gone = self._services.pop(key)
             self._removed.append(replace(gone, servers={}, leaving=gone.leaving | set(gone.servers.values())))
         self.model = self.model.after(plan.change)
+
+    async def _sweep(self) -> None:
+        """Have connections of servers that are marked for it reset, at the workers' own pace: seconds for a million."""
+        for question in [engine.sweep(worker) for worker in range(self.workers())]:
+            await answered(question)
 
     def _announce_soon(self, addresses: Iterable[IPv4Address]) -> None:
         self._unannounced |= dict.fromkeys(addresses, ANNOUNCEMENTS)

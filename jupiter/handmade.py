@@ -58,9 +58,11 @@ def together(configured: Services, deeds: Iterable[Handmade]) -> dict[ServiceKey
     """The services that run when the hand's deeds are done upon the configuration."""
     result = dict(configured)
     for deed in deeds:
-        service = deed.upon(result.pop(deed.key, None))
+        service = deed.upon(result.get(deed.key))
         if service is not None:
             result[deed.key] = service
+        else:
+            result.pop(deed.key, None)
     return result
 
 

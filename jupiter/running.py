@@ -64,7 +64,7 @@ class Running:
         self._stop = stop
         self._base: Services = {}
         """The configuration as it was last applied."""
-        self._touched: set[ServiceKey] = set()
+        self._touched: dict[ServiceKey, None] = {}
         """Services that the hand has changed since."""
         self._one_at_a_time = asyncio.Lock()
         self._unsaved = asyncio.Event()
@@ -87,7 +87,7 @@ class Running:
         for deed in deeds:
             self._settle(deed, configured, wanted)
         await self._datapath.publish(diff({}, wanted))
-        self._base, self._touched = configured, {deed.key for deed in deeds}
+        self._base, self._touched = configured, dict.fromkeys(deed.key for deed in deeds)
         if self._state:
             self._saver = asyncio.create_task(self._keep_saved(self._state))
 
@@ -135,8 +135,7 @@ class Running:
 
     async def _publish(self, change: Change) -> None:
         await self._datapath.publish(change)
-        self._touched.update(service.key for service in change.put)
-        self._touched.update(change.removed)
+        self._touched |= dict.fromkeys([*(service.key for service in change.put), *change.removed])
         self._unsaved.set()
 
     # Services as a whole
@@ -165,7 +164,7 @@ class Running:
             before = self._datapath.model.services
             change = await self._change_to(configured)
             await self._publish(change)
-            self._base, self._touched = configured, set()
+            self._base, self._touched = configured, {}
         return self._applied("reload", before, change, who)
 
     def _applied(self, what: str, before: Services, change: Change, who: str) -> Json:

@@ -165,14 +165,18 @@ def server_line(server: RealServer, *, health: bool = False) -> str:
 
 
 def lines(services: Iterable[VirtualService]) -> Iterator[str]:
-    """What parse() reads back to the same services, but for health."""
-    for service in services:
+    """What parse() reads back to the same services, but for health. Sorted, so that two such files can be compared."""
+    for service in sorted(services, key=lambda service: _place(service.key)):
         yield f"[{service.key}]"
         yield f"scheduler = {service.scheduler}"
         if service.est_timeout:
             yield f"est_timeout = {service.est_timeout}"
-        yield from map(server_line, service.servers.values())
+        yield from map(server_line, sorted(service.servers.values(), key=lambda server: server.key))
         yield ""
+
+
+def _place(key: ServiceKey) -> tuple[IPv4Address, int, int]:
+    return key.address, key.port, key.protocol
 
 
 def with_health_of(running: Services, wanted: Services) -> dict[ServiceKey, VirtualService]:
