@@ -14,6 +14,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.system)
 
 
+FORGET = {"state": "forget"}
+"""Of [CONTROL]: where a test starts the service more than once, each life begins with the configuration alone."""
+
+
 @pytest.fixture(scope="module", params=["auto", "none"], ids=["huge-pages", "normal-pages"])
 def each_memory(request: pytest.FixtureRequest) -> Iterator[Laboratory]:
     """The one-arm laboratory with the service running; twice, with huge pages and without."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.system.services import VIP, VirtualService
+from tests.system.services import VIP, VirtualService, drops
 from tools.lab import Host, Laboratory, wait_until
 
 HERE = Path(__file__).parent
@@ -70,4 +70,4 @@ def flow(service: VirtualService) -> None:
 
 def without_next_hop(lab: Laboratory) -> int:
     """Packets that were dropped because no next hop was known for them."""
-    return sum(count for reason, count in lab.director.ask("drop/stats").items() if reason.startswith("next_hop"))
+    return sum(count for reason, count in drops(lab).items() if reason.startswith("next_hop"))

@@ -65,6 +65,11 @@ def ab(service: VirtualService, *options: str) -> tuple[int, int]:
     return figure("Complete requests") - bad, bad
 
 
+def drops(lab: Laboratory) -> dict[str, int]:
+    """Packets that the director has dropped, by reason."""
+    return {row["reason"]: row["count"] for row in lab.director.ask("drops")}
+
+
 def answers(service: VirtualService, count: int) -> set[str]:
     """Names of the servers that answered `count` requests, each on a connection of its own."""
     return {service.lab.client.run("curl", "-sf", "--max-time", "5", service.url).stdout.strip() for _ in range(count)}

@@ -5,6 +5,7 @@ In ROUTED: server1 is on the director's own network, server2 behind the default 
 
 import itertools
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.probing import PORT, Fate, flow, probing, serve_udp, serve_udp_at, without_next_hop
-from tests.system.services import VIP, Download, VirtualService, answers
+from tests.system.services import VIP, Download, VirtualService, answers, drops
 from tools.lab import ROUTED, Host, Laboratory, wait_until
 
 OFFENDER = str(Path(__file__).with_name("offender.py"))
@@ -225,6 +226,36 @@ def test_server_unreachable_when_added(routed: Laboratory) -> None:
     serve_udp_at(routed.servers[0], "1.1.1.5")
     with probing(service):
         assert time.monotonic() - began < 3  # the interpreters that serve and ask take their time too
+
+
+def connect(lab: Laboratory, port: int) -> subprocess.Popen[str]:
+    """A client that connects, and prints how many seconds that took."""
+    line = ("curl", "-s", "-o", "/dev/null", "-w", "%{time_connect}", "--max-time", "3", f"http://{VIP}:{port}/")
+    return lab.client.start(*line)
+
+
+def test_a_server_that_comes_in_time_gets_the_first_packet(routed: Laboratory) -> None:
+    """B40: a server that appears within a second of the first SYN gets that very SYN; one that does not costs it, under
+    next_hop_unresolved."""
+    service = VirtualService(routed, next(PORTS)).add("rr", weights=())
+    service.ctl("rs/add", "1.1.1.6:80")
+    type_lines(routed.servers[0], "sysctl -qw net.ipv4.conf.eth0.arp_notify=1")
+    before = drops(routed)["next_hop_unresolved"]
+    output, _ = connect(routed, service.port).communicate(timeout=10)
+    assert float(output) == 0
+    wait_until(lambda: drops(routed)["next_hop_unresolved"] > before, "the parked packets to be dropped", 3)
+    wait_until(lambda: parked(routed) == 0, "no packet to be parked any more", 3)
+    before = drops(routed)["next_hop_unresolved"]
+    connecting = connect(routed, service.port)
+    wait_until(lambda: parked(routed) == 1, "the SYN to be parked", 2)
+    type_lines(routed.servers[0], "ip address add 1.1.1.6/24 dev eth0")
+    output, _ = connecting.communicate(timeout=10)
+    assert 0 < float(output) < 1, "the client had to send its SYN again"
+    assert drops(routed)["next_hop_unresolved"] == before
+
+
+def parked(lab: Laboratory) -> int:
+    return sum(int(worker["parked"]) for worker in lab.director.ask("worker/stats"))
 
 
 def test_neighbours_flushed(routed: Laboratory, queries: VirtualService) -> None:

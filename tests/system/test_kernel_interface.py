@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.system.services import VirtualService, ab
+from tests.system.services import VirtualService, ab, drops
 from tools.lab import Host, Laboratory, wait_until
 
 FRAMES = str(Path(__file__).with_name("frames.py"))
@@ -81,7 +81,7 @@ def test_garbage_on_the_wire_harms_nobody(lab: Laboratory) -> None:
     for seed in ("1", "2"):
         lab.client.run(sys.executable, FRAMES, "garbage", "eth0", kernel_mac(lab), seed)
     assert ab(service, "-n500", "-c10") == (500, 0)
-    assert sum(lab.director.ask("drop/stats").values()) > 100
+    assert sum(drops(lab).values()) > 100
     service.ctl("vs/del")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.conftest import FORGET
 from tests.system.running import Service, running
 from tests.system.services import VirtualService, answers
 from tools.lab import ONE_ARM, Laboratory, wait_until
@@ -16,6 +17,7 @@ HUGE_PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
 def idle() -> Iterator[Laboratory]:
     """A laboratory whose director is configured and not started."""
     with Laboratory() as lab:
+        lab.director.configure(ONE_ARM, control=FORGET)
         yield lab
 
 
@@ -71,7 +73,7 @@ def test_it_starts_again_and_again(idle: Laboratory) -> None:
 def test_it_starts_after_having_been_killed(idle: Laboratory, memory: str) -> None:
     """What kill -9 leaves keeps no next one from starting and goes with it: socket, pid file, nft table, EAL's files,
     huge pages. The TAP goes at once."""
-    idle.director.configure(ONE_ARM, {"hugepages": memory})
+    idle.director.configure(ONE_ARM, {"hugepages": memory}, control=FORGET)
     before = traces(idle)
     idle.director.run("jupiter-service", "--daemon")
     pid = idle.director.path("/run/jupiter.pid").read_text().split()[0]
@@ -86,7 +88,7 @@ def test_it_starts_after_having_been_killed(idle: Laboratory, memory: str) -> No
     idle.director.run("jupiter-ctl", "stop")
     wait_until(lambda: not services(idle), "jupiter-service to end")
     assert traces(idle) == before
-    idle.director.configure(ONE_ARM)
+    idle.director.configure(ONE_ARM, control=FORGET)
 
 
 def test_it_starts_at_once_after_having_been_killed(idle: Laboratory) -> None:
@@ -185,11 +187,11 @@ def test_jupiter_ctl_without_a_service_names_the_socket(idle: Laboratory) -> Non
 def test_a_configuration_without_huge_pages_touches_none(idle: Laboratory) -> None:
     """hugepages = none: the service runs, and the number of reserved pages stays."""
     pages = HUGE_PAGES.read_text()
-    idle.director.configure(ONE_ARM, {"hugepages": "none"})
+    idle.director.configure(ONE_ARM, {"hugepages": "none"}, control=FORGET)
     try:
         idle.director.run("jupiter-service", "--daemon")
         assert HUGE_PAGES.read_text() == pages
         idle.director.run("jupiter-ctl", "stop")
         wait_until(lambda: not services(idle), "jupiter-service to end")
     finally:
-        idle.director.configure(ONE_ARM)
+        idle.director.configure(ONE_ARM, control=FORGET)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from jupiter import exits
+from tests.system.conftest import FORGET
 from tests.system.running import pages, running, stopped_thread
 from tests.system.services import VirtualService, answers
-from tools.lab import Laboratory, wait_until
+from tools.lab import ONE_ARM, Laboratory, wait_until
 
 LIMIT = 3
 """Seconds; the machine that runs the tests may be busy, and a worker that waits for its processor does not hang."""
@@ -19,6 +20,7 @@ LIMIT = 3
 def idle() -> Iterator[Laboratory]:
     """A laboratory whose director is configured and not started."""
     with Laboratory() as lab:
+        lab.director.configure(ONE_ARM, control=FORGET)
         yield lab
         with running(lab):
             pass  # adopts the huge pages of the last one that was not ended in order, and gives them back

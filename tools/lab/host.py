@@ -105,9 +105,11 @@ class Server(Host):
 class Director(Host):
     """Where jupiter runs: /etc/jupiter/jupiter.cfg, /run, /var/lib and /var/log are the laboratory's own."""
 
-    def configure(self, topology: Topology, dpdk: Mapping[str, str] = {}, name: str = "jupiter") -> None:
-        """Write NAME.cfg for this topology; dpdk: further or other keys of its [DPDK] section."""
-        sections = {"DPDK": {"argv": eal_cores(), **dpdk}}
+    def configure(
+        self, topology: Topology, dpdk: Mapping[str, str] = {}, name: str = "jupiter", control: Mapping[str, str] = {}
+    ) -> None:
+        """Write NAME.cfg for this topology; dpdk and control: further or other keys of these sections."""
+        sections = {"DPDK": {"argv": eal_cores(), **dpdk}, "CONTROL": dict(control)}
         for number, device in enumerate(topology.devices):
             sections[f"DEVICE{number}"] = {
                 "name": device.name,
