@@ -2,7 +2,7 @@
 
 Addresses are network-order bytes (4 for IPv4), MAC addresses 6 bytes, ports and ids plain integers,
 times seconds, lengths bytes. Every function raises EngineError with a text fit for an operator.
-Nothing here is thread-safe but kernel_loop() and progress(): one control thread calls everything else.
+Nothing here is thread-safe but kernel_loop(), progress() and prepare(): one control thread calls everything else.
 """
 
 from collections.abc import Sequence
@@ -243,8 +243,8 @@ class Prepared:
 def prepare(services: Sequence[Service], removed: Sequence[int] = (), reset: Sequence[int] = ()) -> Prepared:
     """Judge and build a change: add or replace `services`, take away the service ids in `removed`. Changes nothing.
 
-    The one function, beside kernel_loop(), that any thread may call: schedules and Maglev tables are built without the
-    GIL. reset: ids of servers that leave with this change and whose connections are to be reset (see publish).
+    Schedules and Maglev tables are built without the GIL. A key (address, port, protocol) keeps its id, and an id its key,
+    as long as it is published. reset: ids of servers that leave with this change and whose connections are to be reset (see publish).
     """
 
 def commit(change: Prepared) -> None:

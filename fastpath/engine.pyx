@@ -28,7 +28,7 @@ from fastpath.table.parking cimport empty_parking, parking_is_due
 from fastpath.table.region cimport MAP_FAILED, mmap, region_init, region_map, region_plan, table_open
 from fastpath.table.service cimport IPONLY, IPPORT, N_SCHEDULERS, RR, WRR
 from fastpath.table.service_map cimport (
-    map_drop_service, map_has_room, map_key, map_new, map_put, map_put_service)
+    map_drop_service, map_find, map_has_room, map_key, map_new, map_put, map_put_service)
 from fastpath.table.tcp_state cimport state_names, timeout_of
 from fastpath.worker cimport worker_main, worker_turn
 
@@ -548,6 +548,7 @@ def commit(Prepared change):
     cdef service_map *former = S.map
     cdef service_map *fresh = NULL
     need(not change.committed, "A change is committed once.")
+    judge_keys(change)
     judge_reset(change)
     if not map_has_room(S.map, 2 * change.n):
         fresh = new_map(n_services + change.n, local_now)
@@ -566,6 +567,17 @@ def commit(Prepared change):
 
 def publish(services, removed=(), reset=()):
     commit(prepare(services, removed, reset))
+
+
+cdef judge_keys(Prepared change):
+    """A key keeps its id, and an id its key, as long as it is published: a worker may be between the two."""
+    cdef uint32_t i, published
+    for i in range(change.n):
+        s = change.blocks[i]
+        published = s.id
+        if map_find(S.map, map_key(s.vaddr, s.vport, s.protocol), &published) != ADDRESS_SERVICE:
+            need(S.services[s.id] == NULL, f"service {s.id}: is published with another address, port or protocol.")
+        need(published == s.id, f"service {s.id}: its address, port and protocol are published as service {published}.")
 
 
 cdef judge_reset(Prepared change):
@@ -606,19 +618,16 @@ cdef void place_servers(const service *block, const member *members) noexcept:
         record.protocol = block.protocol
         record.service = block.id
         record.removed = SERVER_PRESENT
+        record.eligible = members[i].weight != 0
 
 
 cdef change_map(Prepared change):
-    cdef const service *former
-    cdef const service *present
     cdef uint32_t i
     for i in range(change.n):
         map_put_service(S.map, S.services[change.ids[i]])
-    for i in range(change.n + change.n_removed):
-        former, present = change.blocks[i], S.services[change.ids[i]]
-        if former != NULL and (present == NULL or map_key(former.vaddr, former.vport, former.protocol) != map_key(
-                present.vaddr, present.vport, present.protocol)):
-            map_drop_service(S.map, former)
+    for i in range(change.n, change.n + change.n_removed):
+        if change.blocks[i] != NULL:
+            map_drop_service(S.map, change.blocks[i])
 
 
 cdef mark_servers(Prepared change):
@@ -648,7 +657,7 @@ cdef service_map *new_map(uint32_t services, local) except NULL:
 
 
 cdef fill_map(service_map *m, local):
-    """All services that there are, then local addresses: an address that is both serves."""
+    """All services that there are, and the local addresses (no address is both: Model.role_of)."""
     cdef uint32_t id
     for id in range(service_ids):
         if S.services[id] != NULL:

@@ -1,7 +1,7 @@
 /* Every structure that the packet path reads or writes, by cache line, closed by asserts.
  *
  * Three owners: a worker owns its table, its counters and its batch, and nobody else writes them; the main thread owns
- * `struct shared` and everything below it, and replaces what workers read by swapping pointers or single words (RCU);
+ * `struct shared` and everything below it, and replaces what workers read by swapping pointers, single words, or entries of the service map (RCU);
  * frame rings have one producer and one consumer. Indexes, never pointers, lead from one entry to another, so that the
  * connection region can be mapped by another process.
  */
@@ -128,7 +128,7 @@ enum { WHEEL_SLOTS = 8192, WHEEL_SHIFT = 10 }; /* slots of 1.024 s: 2 h 19 min, 
 enum { LIST_HALF_OPEN = WHEEL_SLOTS, LIST_FREE, LIST_DEAD, LIST_HEADS = WHEEL_SLOTS + 8 };
 
 #define REGION_MAGIC 0x317265746970756aULL /* "jupiter1" in memory */
-enum { REGION_VERSION = 1 };
+enum { REGION_VERSION = 2 }; /* the numbers of states (tcp_state.h) belong to it */
 
 /* First page of a region, so that another process can tell whether it understands what it maps. */
 struct region {
@@ -191,7 +191,9 @@ struct server {
     uint8_t protocol;
     uint8_t removed; /* what became of it when it left its service */
     uint32_t service;
-    uint32_t reserved[3];
+    uint8_t eligible; /* for new connections: its weight is not 0 */
+    uint8_t padding[3];
+    uint32_t reserved[2];
 };
 _Static_assert(sizeof(struct server) == 32, "two servers a line");
 enum { HOP_RESOLVED = 1 };

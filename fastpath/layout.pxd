@@ -94,6 +94,7 @@ cdef extern from "layout.h" nogil:
         be16 rport
         uint8_t protocol, removed
         uint32_t service
+        uint8_t eligible
 
     struct local_pool:
         uint32_t n, size, bits

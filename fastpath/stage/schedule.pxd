@@ -81,7 +81,7 @@ cdef inline uint8_t open_connection(worker *w, uint32_t i, const service *s, uin
     if answer_hash == 0:
         connection_give(t, index)
         return drop_for_service(w, i, NO_LOCAL_PORT, s.id, INBOUND)
-    c.protocol = s.protocol
+    c.protocol = <uint8_t>(b.ports[i] >> 32)
     c.state = SYN_SENT if s.protocol == PROTO_TCP else STATE_UDP
     c.server = id
     c.last_seen = w.now
@@ -94,13 +94,13 @@ cdef inline uint8_t open_connection(worker *w, uint32_t i, const service *s, uin
 
 
 cdef inline uint32_t server_for(worker *w, uint32_t i, const service *s, const flow *client) noexcept nogil:
-    """A packet that was parked opens its connection to the server that it waited for, as long as the service has it: the
-    round that chose it has moved on."""
+    """A packet that was parked opens its connection to the server that it waited for, as long as the service has it and it
+    is eligible: the round that chose it has moved on."""
     cdef const batch *b = &w.batch
     cdef const server *chosen
     if i < b.n_parked:
         chosen = &w.shared.servers[b.waited_for[i]]
-        if chosen.service == s.id and chosen.removed == SERVER_PRESENT:
+        if chosen.service == s.id and chosen.removed == SERVER_PRESENT and chosen.eligible:
             return b.waited_for[i]
     return pick_server(w, s, client)
 

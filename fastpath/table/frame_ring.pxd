@@ -31,8 +31,10 @@ cdef inline bint ring_is_empty(const frame_ring *r) noexcept nogil:
 
 
 cdef inline uint32_t ring_depth(const frame_ring *r) noexcept nogil:
-    """Frames in it, as an onlooker sees it."""
-    return load_acquire(&r.head) - load_acquire(&r.tail)
+    """Frames in it, as an onlooker sees it, who may be held up between the two."""
+    cdef uint32_t tail = load_acquire(&r.tail)
+    cdef uint32_t depth = load_acquire(&r.head) - tail
+    return depth if depth < FRAME_SLOTS else FRAME_SLOTS
 
 
 cdef inline uint8_t *ring_room(const frame_ring *r) noexcept nogil:

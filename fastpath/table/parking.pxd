@@ -1,6 +1,7 @@
 """Packets towards a server whose MAC address is not known yet wait for it: a few, for at most a second (B40).
 
-Then they go through the stages again as if they had just been received, before what came later. Once: a packet that finds
+Then they go through the stages again as if they had just been received, before what comes later (but for the burst in
+which the address becomes known). Once: a packet that finds
 no way after that is dropped. Owner: the worker. Oldest first, so that packets keep their order.
 """
 
@@ -66,7 +67,8 @@ cdef inline uint32_t leave_parking(worker *w, uint32_t port) noexcept nogil:
         elif p.port == port and not may_leave(w, p) and has_waited(w, p):
             give_up(w, p)
         else:
-            w.parked[kept] = p[0]
+            if kept != i:
+                w.parked[kept] = p[0]
             kept += 1
     w.n_parked = kept
     return n

@@ -9,14 +9,14 @@ from fastpath.net.frame cimport frame_at, load48
 from fastpath.net.headers cimport PROTO_TCP
 from fastpath.net.tcp cimport RESET_LEN, write_reset
 from fastpath.table.connection cimport flow_ports
-from fastpath.table.tcp_state cimport STATE_RESET, SYN_RECV, SYN_SENT
+from fastpath.table.tcp_state cimport STATE_RESET, SYN_RECV, SYN_SENT, TIME_WAIT
 from fastpath.table.timer cimport change_state, retire
 from fastpath.table.tx cimport tx_add
 
 
 cdef inline void send_reset(worker *w, const connection *c, uint32_t direction, uint64_t hop) noexcept nogil:
-    """A RST of this direction, as the far end would send it: its sequence number is what the near end expects next, else
-    a challenge ACK is all that comes of it (RFC 5961 3.2)."""
+    """A RST of this direction, as the far end would send it: its sequence number is what the near end said last that it
+    expects. One with more data on its way answers with a challenge ACK (RFC 5961 3.2), which STATE_RESET answers in turn."""
     cdef const flow *other = &c.flow[direction ^ 1]
     cdef uint32_t ports = <uint32_t>flow_ports(other, 0)
     cdef uint32_t port = hop >> 48 & 0xFF
@@ -33,10 +33,11 @@ cdef inline void send_reset(worker *w, const connection *c, uint32_t direction, 
 cdef inline void reset_connection(worker *w, uint32_t index) noexcept nogil:
     """Both ends hear of it, and a TCP entry stays for the short timeout, to answer what is still on its way (schedule). The
     server's next hop may be unknown; before the handshake's last packet nothing is known of what the client expects; and
-    before the server's first one there is nobody to tell: the client's next SYN finds another server."""
+    before the server's first one there is nobody to tell: the client's next SYN finds another server. Nor is there one after
+    both have closed, and a RST into TIME_WAIT does harm (RFC 1337)."""
     cdef connection *c = &w.table.connections[index]
     cdef uint64_t hop = w.shared.servers[c.server].hop
-    if c.protocol != PROTO_TCP or c.state == SYN_SENT:
+    if c.protocol != PROTO_TCP or c.state == SYN_SENT or c.state == TIME_WAIT:
         retire(&w.table, index)
         return
     if hop >> 56 & HOP_RESOLVED:

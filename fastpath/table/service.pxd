@@ -1,6 +1,6 @@
 """From an address, or address, port and protocol, to what is served there; and the choice of a server.
 
-Readers: workers, inside an RCU section. Writer: the main thread (engine.pyx), which replaces maps and blocks whole.
+Readers: workers, inside an RCU section. Writer: the main thread (engine.pyx), which replaces blocks whole (the map: service_map.pxd).
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

@@ -98,15 +98,18 @@ def test_an_untouched_service_feels_nothing(director: Director) -> None:
     assert chosen[0] != chosen[1]
 
 
-def test_a_new_address_for_an_id(director: Director) -> None:
-    """B28: a service that changes its address or port under its id leaves the old ones."""
+@pytest.mark.parametrize(("id", "changes"), [(0, {"vport": 81}), (0, {"vip": "10.0.1.9"}), (1, {})])
+def test_a_key_keeps_its_id_and_an_id_its_key(director: Director, id: int, changes: dict[str, Any]) -> None:
+    """B28: as long as they are published, for a worker may be between the two; refused whole."""
     director.service()
-    director.service(vport=81)
-    director.send(inbound(tcp("S", dport=80)), drops={"no_service": 1})
-    director.send(inbound(tcp("S", dport=81)))
-    director.service(vip="10.0.1.9")
-    stranger = inbound(tcp("S", dport=81, sport=9), dst=VIP)
-    assert director.send(stranger).to_kernel == [stranger]
+    with pytest.raises(engine.EngineError, match=f"service {id}: "):
+        director.service(id=id, first=id, **changes)
+    with pytest.raises(engine.EngineError, match="published as service 0"):
+        engine.publish([service(id=1, address=bytes([10, 0, 1, 1]), servers=())], [0])
+    director.services.add(1)
+    director.send(inbound(tcp("S")))
+    director.remove(0)
+    director.service(**changes)
 
 
 def test_tcp_and_udp_of_one_port(director: Director) -> None:

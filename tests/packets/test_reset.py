@@ -86,10 +86,6 @@ STATES = {
     "ESTABLISHED": (["SYN-ACK", "ACK"], {"server": C + 1, "client": S + 1}),
     "FIN_WAIT": (["SYN-ACK", "ACK", "client's FIN"], {"server": C + 1, "client": S + 1}),
     "CLOSE_WAIT": (["SYN-ACK", "ACK", "server's FIN"], {"server": C + 1, "client": S + 1}),
-    "TIME_WAIT": (
-        ["SYN-ACK", "ACK", "client's FIN", "server's FIN, acknowledging the client's", "last ACK"],
-        {"server": C + 2, "client": S + 2},
-    ),
     "CLOSE": (["SYN-ACK", "ACK", "client's RST"], {"server": C + 1, "client": S + 1}),
 }
 
@@ -113,6 +109,18 @@ def test_every_state(director: Director, state: str) -> None:
     assert director.in_use() == 1
     director.wait(2.1)
     assert director.in_use() == 0
+    assert not engine.server_busy(0)
+
+
+def test_who_has_closed_is_left_in_peace(director: Director) -> None:
+    """B26: both ends are done with it; a RST into TIME_WAIT does harm (RFC 1337)."""
+    director.service()
+    closing = ("SYN-ACK", "ACK", "client's FIN", "server's FIN, acknowledging the client's", "last ACK")
+    Conversation(director).play(*closing)
+    assert director.states() == ["TIME_WAIT"]
+    take_away(director)
+    n, sent = director.sweep()
+    assert (told(sent), director.in_use()) == ({}, 0)
     assert not engine.server_busy(0)
 
 
