@@ -2,7 +2,8 @@
 
 usage: tcp_peer.py serve ADDRESS PORT           first says its address to each client
        tcp_peer.py hold ADDRESS PORT MODE       MODE: idle; pull, the server sends; push, the client does
-Both print a line when a connection has ended: "MODE reset|closed TIME"; hold first "ready ADDRESS" once it is under way.
+Both print a line when a connection has ended: "MODE reset|closed TIME"; hold first "ready ADDRESS" once it is under
+way.
 TIME is that of time.monotonic(), which all processes of a machine share.
 """
 

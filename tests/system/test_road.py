@@ -1,5 +1,6 @@
 """The road of every change: configuration files, reload, apply and its kin, and what survives a restart."""
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -62,7 +63,7 @@ def test_services_of_the_configuration_serve_from_the_start(idle: Laboratory) ->
 
 
 def test_a_wrong_edit_is_refused_whole(idle: Laboratory) -> None:
-    """B28: every error with file and line, on stderr of `reload` and in the log; the right half is not applied either."""
+    """B28: every error has file and line, on stderr of `reload` and in the log; what is right is not applied either."""
     with running(idle) as service:
         before = saved(idle)
         wrong = OTHER.replace("= 1", "= x", 1).replace("scheduler = rr", "scheduler = best")
@@ -90,19 +91,15 @@ def test_files_of_services_from_the_shell(idle: Laboratory) -> None:
         director = idle.director
         assert ctl(idle, "jupiter-ctl save /run/now.cfg", "jupiter-ctl save | diff - /run/now.cfg") == 0
         unchanged = director.run("sh", "-c", "jupiter-ctl save | jupiter-ctl apply - --json").stdout
-        assert set(unchanged.split(":")[-1].split()) <= {"0", "}", "0\n}"}
+        assert set(json.loads(unchanged).values()) == {0}
         assert director.ask("diff", "/run/now.cfg") == []
         write(idle, "/run/next.cfg", WEB.replace("rr", "wrr") + "1.1.1.4:81 = 3\n")
         rows = director.ask("diff", "/run/next.cfg")
-        assert (
-            sorted((row["change"], row["service"], row["server"]) for row in rows)
-            == [
-                ("add", "10.0.1.1:8888 tcp", "1.1.1.4:81"),
-                ("change", "10.0.1.1:8888 tcp", None),
-                ("remove", "10.0.1.1:8889 tcp", None),
-            ]
-            or len(rows) == 3
-        )
+        assert {(row["change"], row["service"], row["server"]) for row in rows} == {
+            ("add", "10.0.1.1:8888 tcp", "1.1.1.4:81"),
+            ("change", "10.0.1.1:8888 tcp", None),
+            ("remove", "10.0.1.1:8889 tcp", None),
+        }
         assert director.ask("check", "/run/next.cfg") == {"services": 1, "servers": 3}
         assert director.ask("diff", "/run/now.cfg") == [], "diff and check change nothing"
         figures = director.ask("apply", "/run/next.cfg")
@@ -134,7 +131,7 @@ def end(service: Service, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_what_was_set_by_hand_survives(idle: Laboratory, how: str) -> None:
-    """state = keep: a service added, a server disabled and one deleted, after `stop` and after kill -9; reload undoes."""
+    """state = keep: a service added, servers disabled and deleted, after `stop` and after kill -9; reload undoes."""
     with running(idle) as service:
         configured = saved(idle)
         change_by_hand(idle)

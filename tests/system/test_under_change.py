@@ -54,7 +54,7 @@ def test_what_a_change_does_not_touch_loses_nothing() -> None:
             assert echo.stdout
             assert echo.stdout.readline() == "ready\n"
         web, names = VirtualService(lab, 8888), VirtualService(lab, 7002, "udp", rport=RPORT)
-        content = os.urandom(40 << 20)
+        content = os.urandom(112 << 20)
         asker = lab.client.start(sys.executable, LOAD, "ask", VIP, str(names.port), str(RATE), "/run/stop")
         assert asker.stdout
         assert asker.stdout.readline() == "ready\n"
@@ -69,7 +69,7 @@ def test_what_a_change_does_not_touch_loses_nothing() -> None:
                     break
                 change(client, number)
                 made += 2 if number % 6 == 5 else 1
-                time.sleep(0.01)  # a pace at which the changes last as long as the downloads
+                time.sleep(0.01)  # a pace that lasts for seconds, in which traffic has its turns
         seconds = time.monotonic() - began
         assert all(download.running for download in downloads), "the changes took longer than the downloads"
         assert all(download.matches() for download in downloads)

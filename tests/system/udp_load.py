@@ -2,8 +2,9 @@
 
 usage: udp_load.py serve ADDRESS PORT
        udp_load.py ask VIP PORT RATE STOP       RATE queries a second at most, until the file STOP exists
-ask prints "ready" with the first answer, and at the end JSON: {"sent": N, "answered": N, "rate": a second, "seconds": S}. It has WINDOW
-queries without an answer under way at most, so that no socket's buffer overflows where the machine is slow.
+ask prints "ready" with the first answer, and at the end JSON: {"sent": N, "answered": N, "rate": queries a second,
+"seconds": S}. It has WINDOW queries without an answer under way at most, so that no socket's buffer overflows where the
+machine is slow.
 """
 
 import json
