@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack, ExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
+SWITCH_SECONDS = 0.0005
+"""After so long a thread that plans a large change lets the main loop have its turn (Python's own value: 0.005)."""
 END_PATIENCE = 20.0
 """Seconds that the end waits for its turn to give back huge pages."""
 
@@ -38,6 +41,7 @@ END_PATIENCE = 20.0
 def run(settings: Settings, place: Instance, watchdog: float, ready: Callable[[], None]) -> None:
     """Serve until a signal or the `stop` command; ready() is called once the control socket answers."""
     begin = time.monotonic()
+    sys.setswitchinterval(SWITCH_SECONDS)
     with ExitStack() as undo:
         undo.enter_context(daemon.PidFile(place.pidfile))
         log.info("jupiter-service starts", extra=fields(version=VERSION, instance=place.name, config=place.config))
@@ -210,6 +214,7 @@ async def serve(
     running = Running(datapath, lambda: configured(place.config, settings), state, stop.set)
     try:
         async with AsyncExitStack() as undo:
+            undo.callback(asyncio.create_task(keep_house(datapath, guard)).cancel)  # to the very end
             mirror = Mirror(interfaces, datapath.set_next_hop, datapath.set_address)
             await mirror.start()
             undo.push_async_callback(mirror.stop)
@@ -219,7 +224,7 @@ async def serve(
             await open_sockets(running, settings, place, undo)
             undo.callback(asyncio.create_task(reload_when_told(running, reload)).cancel)
             ready()
-            await keep_house(datapath, guard, stop)
+            await stop.wait()
             notify.stopping()
     finally:
         daemon.ignore_signals()
@@ -233,7 +238,11 @@ async def open_sockets(running: Running, settings: Settings, place: Instance, un
         servers.append(ControlServer(place.readonly_socket, running, mode=0o666, read_only=True, drafts=drafts))
     for server in servers:
         await server.start()
-        undo.push_async_callback(server.close)
+
+    async def close() -> None:
+        await asyncio.gather(*(server.close() for server in servers))
+
+    undo.push_async_callback(close)
 
 
 def configured(path: Path, started: Settings) -> Services:
@@ -249,19 +258,21 @@ async def reload_when_told(running: Running, told: asyncio.Event) -> None:
         await told.wait()
         told.clear()
         notify.reloading()
+        status = "serving; the last reload was refused"
         try:
             await running.reload("SIGHUP")
-            notify.ready("serving")
+            status = "serving"
         except JupiterError as error:
             for line in error.text.splitlines():
-                log.error("reload refused, nothing has changed: %s", line)
-            notify.ready("serving; the last reload was refused")
+                log.error("reload refused, nothing has changed: %s", line, extra=logs.each())
+        except Exception:
+            log.exception("reload failed")
+        notify.ready(status)
 
 
-async def keep_house(datapath: "Datapath", guard: Watchdog, stop: asyncio.Event) -> None:
-    while not stop.is_set():
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), TICK_SECONDS)
+async def keep_house(datapath: "Datapath", guard: Watchdog) -> None:
+    while True:
+        await asyncio.sleep(TICK_SECONDS)
         guard.beat()
         logs.settle()
         try:

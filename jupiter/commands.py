@@ -10,7 +10,7 @@ from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from jupiter import terms
-from jupiter.errors import JupiterError
+from jupiter.errors import JupiterError, shorten
 from jupiter.model import DEFAULT_SCHEDULER, MAX_TIMEOUT, MAX_WEIGHT, SCHEDULERS, Policy
 
 
@@ -143,13 +143,6 @@ class Command:
         return JupiterError("invalid-argument", f"{what} for command {self.name}, expected {self.usage}.")
 
 
-def shorten(value: object) -> str:
-    """A value of a stranger's, fit for an error message of one line."""
-    text = str(value)
-    text = text if len(text) <= 64 else text[:60] + " ..."
-    return text if text.isprintable() else ascii(text)
-
-
 UNICAST = "a unicast IPv4 address and a port from 1 to 65535"
 SERVICE = Kind("VIP:VPORT tcp|udp", f"VIP:VPORT tcp|udp, {UNICAST}", terms.service, words=2)
 SERVER = Kind("RIP:RPORT", f"RIP:RPORT, {UNICAST}", terms.endpoint)
@@ -159,7 +152,7 @@ STATUS = Kind("up|down", "up or down", lambda v: terms.one_of({"up": True, "down
 POLICY = Kind("keep|reset", "keep or reset", lambda v: terms.one_of(terms.POLICIES, v))
 TIMEOUT = Kind("SEC", f"seconds from 0 to {MAX_TIMEOUT}", lambda v: terms.number(v, 0, MAX_TIMEOUT))
 PERIOD = Kind("SEC", f"seconds from 1 to {MAX_TIMEOUT}", lambda v: terms.number(v, 1, MAX_TIMEOUT))
-FILE = Kind("FILE", "the name of a file of services", terms.text, is_file=True)
+FILE = Kind("FILE", "the name of a file, at most 255 characters", terms.file_name, is_file=True)
 CONDITIONS = Kind(
     "CONDITION ...",
     "tcp, udp, or [client=|vip=|local=|rs=]ADDRESS[/LENGTH][:PORT] or :PORT, up to 4 of these",
@@ -528,6 +521,6 @@ def find(name: str) -> Command:
     try:
         return _BY_ANY_NAME[name]
     except KeyError:
-        close = difflib.get_close_matches(name, _BY_ANY_NAME, 1)
+        close = difflib.get_close_matches(name, _BY_ANY_NAME, 1) if len(name) <= 64 else []
         hint = f" did you mean {close[0]}?" if close else " list-command lists them."
         raise JupiterError("unknown-command", f"Unknown command {shorten(name)},{hint}") from None

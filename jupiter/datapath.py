@@ -8,9 +8,10 @@ else of jupiter knows them.
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from itertools import chain
@@ -138,13 +139,13 @@ class Datapath(Gauges):
 
         `model` changes in the moment in which the packets follow. Nobody waits for a large change but who asked for it.
         """
-        if sum(1 + len(service.servers) for service in change.put) < LARGE:
-            plan = self._plan(change)
-        else:
-            plan = await asyncio.to_thread(self._plan, change)
+        large = sum(1 + len(service.servers) for service in change.put) >= LARGE
+        plan = await asyncio.to_thread(self._plan, change) if large else self._plan(change)
         await in_slices(self._set_known_hop, plan.fresh)
         self._commit(plan)
         await in_slices(self._enter_address, plan.fresh)
+        if large:
+            gc.freeze()  # what lives for long is not to be looked at in every full collection: a second for a million
         await self.announce()
         if plan.reset:
             sweeping = asyncio.create_task(self._sweep())
@@ -217,7 +218,8 @@ class Datapath(Gauges):
             network = networks.get(port.device)
             frames = [announcement(address, port.mac) for address in due if network and address in network]
             if frames:
-                await answered(engine.send(0, port.number, frames))
+                with suppress(engine.EngineError):  # no packet buffer, or the end: the change itself is done
+                    await answered(engine.send(0, port.number, frames))
 
     def set_next_hop(self, address: IPv4Address, port: int, mac: bytes | None) -> None:
         """What the mirror found out of a server's address; mac None: unresolved."""

@@ -12,3 +12,10 @@ class JupiterError(Exception):
         super().__init__(text)
         self.code = code
         self.text = text
+
+
+def shorten(value: object) -> str:
+    """A value of a stranger's, fit for an error message of one line."""
+    text = str(value)
+    text = text if len(text) <= 64 else text[:60] + " ..."
+    return text if text.isprintable() else ascii(text)

@@ -6,12 +6,14 @@ What is wrong with a file is found whole, and each problem names its line.
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from configobj import ConfigObj, ConfigObjError
 
-from jupiter.errors import JupiterError
+from jupiter.errors import JupiterError, shorten
 
 MAX_PROBLEMS = 1000
 """Told at once: a file of a million wrong lines is told from its beginning."""
@@ -29,17 +31,18 @@ class Problem(NamedTuple):
     expected: str
 
     def __str__(self) -> str:
-        what = f"{self.key} = {self.value}: expected {self.expected}" if self.key else self.expected
-        return f"[{self.section}] {what}" if self.section else what
+        given = f"{shorten(self.key)} = {shorten(self.value)}"
+        what = f"{given}: expected {self.expected}" if self.key else self.expected
+        return f"[{shorten(self.section)}] {what}" if self.section else what
 
 
 class ConfigError(JupiterError):
     """All that is wrong with one or several files; text has a line for each problem."""
 
     def __init__(self, problems: Iterable[str]) -> None:
-        lines = list(problems)
+        lines = list(islice(problems, MAX_PROBLEMS + 1))
         if len(lines) > MAX_PROBLEMS:
-            lines[MAX_PROBLEMS:] = [f"and {len(lines) - MAX_PROBLEMS} more"]
+            lines[MAX_PROBLEMS] = "and more"
         super().__init__("invalid-config", "\n".join(lines))
 
 
@@ -68,15 +71,21 @@ class IniFile:
         return f"{self.path}:{line}: {problem}" if line else f"{self.path}: {problem}"
 
     def _line_of(self, section: str, key: str) -> int | None:
-        """Of the key, or of its section where the key is not there. configobj keeps none: looked for when needed."""
-        place, current = None, ""
+        """Of the key, or of its section where the key is not there."""
+        return self._places.get((section, key)) or self._places.get((section, None))
+
+    @cached_property
+    def _places(self) -> dict[tuple[str, str | None], int]:
+        """Line of each section (key None) and key. configobj keeps none: looked for when the first is needed."""
+        places: dict[tuple[str, str | None], int] = {}
+        current = ""
         for number, line in enumerate(self._lines, 1):
             if header := _SECTION.fullmatch(line):
                 current = header[1]
-                place = number if current == section and place is None else place
-            elif current == section and (found := _KEY.match(line)) and found[1] == key:
-                return number
-        return place
+                places.setdefault((current, None), number)
+            elif found := _KEY.match(line):
+                places.setdefault((current, found[1]), number)
+        return places
 
 
 def load_text(path: Path) -> str:

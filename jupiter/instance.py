@@ -1,8 +1,9 @@
 """Several services side by side on one machine: each path of an instance, from its name. Pure."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from jupiter.errors import JupiterError
 
@@ -33,6 +34,16 @@ class Instance:
     log: Path
     state: Path
     file_prefix: str
+
+    def at(self, **paths: Any) -> "Instance":
+        """With these paths in place of its own. What nobody names goes with what was named: the state with the
+        configuration, the socket that only reads with the control socket."""
+        moved = replace(self, **paths)
+        if "config" in paths:
+            moved = replace(moved, state=self.state.with_name(f"{moved.config.stem}.state"))
+        if "socket" in paths:
+            moved = replace(moved, readonly_socket=moved.socket.with_suffix(".ro.sock"))
+        return moved
 
     @property
     def pages(self) -> Path:

@@ -170,19 +170,21 @@ class Model:
         """What the director itself uses this address for, so that nothing else can have it; None: nothing."""
         if address in self.local_addresses:
             return f"a local address of {self.local_addresses[address].device}"
-        owner = next((d.name for d in self.devices if d.address and d.address.ip == address), None)
-        return owner and f"the director's own on {owner}"
+        for device in self.devices:
+            if device.address and int(device.address) == int(address):  # .ip would be made anew each time
+                return f"the director's own on {device.name}"
+        return None
+
+
+_NO_HOSTS = {0: "an address of this network (0.0.0.0/8)", 127: "a loopback address"}
 
 
 def why_unusable(address: IPv4Address) -> str | None:
-    """Why no host can have this address (RFC 6890), or None when one can."""
-    reasons = {
-        "an address of this network (0.0.0.0/8)": int(address) >> 24 == 0,
-        "a loopback address": address.is_loopback,
-        "a multicast address": address.is_multicast,
-        "a broadcast or reserved address": int(address) >= 0xF0000000,
-    }
-    return next((reason for reason, holds in reasons.items() if holds), None)
+    """Why no host can have this address (RFC 6890), or None when one can. Asked of a million at a time."""
+    first = int(address) >> 24
+    if first < 224:
+        return _NO_HOSTS.get(first)
+    return "a multicast address" if first < 240 else "a broadcast or reserved address"
 
 
 def check_schedule(service: VirtualService) -> None:

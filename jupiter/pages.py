@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any, Final, TypeVar
 
-from jupiter import commands
-from jupiter.errors import JupiterError
+from jupiter.errors import JupiterError, shorten
 
 PAGE: Final = 1024
 """Rows in one answer: well under the protocol's message size, and milliseconds of work."""
@@ -25,7 +24,5 @@ def _page_start(cursor: str) -> int:
     if cursor == "":
         return 0
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 9):
-        raise JupiterError(
-            "invalid-argument", f"Invalid cursor {commands.shorten(cursor)}, expected that of an earlier answer."
-        )
+        raise JupiterError("invalid-argument", f"Invalid cursor {shorten(cursor)}, expected that of an earlier answer.")
     return int(cursor)

@@ -15,13 +15,14 @@ from typing import Final
 from jupiter import commands, comparison, handmade, services
 from jupiter.commands import Command
 from jupiter.counters import Published
-from jupiter.errors import JupiterError
+from jupiter.errors import JupiterError, shorten
 from jupiter.handlers import HANDLERS
-from jupiter.log import each
+from jupiter.ini import ConfigError
+from jupiter.log import each, fields
 from jupiter.model import Change, Model, Policy, ServiceKey, Services, VirtualService, diff
 from jupiter.pages import PAGE, Json
 from jupiter.session import Session
-from jupiter.state import StateFile
+from jupiter.state import Notes, StateFile
 from jupiter.terms import Condition, Search
 
 log = logging.getLogger(__name__)
@@ -41,9 +42,7 @@ class Listing:
 
     def page(self, cursor: str) -> Json:
         if cursor != (str(self._position) if self._position else ""):
-            raise JupiterError(
-                "invalid-argument", f"Invalid cursor {commands.shorten(cursor)}, expected the last answer's."
-            )
+            raise JupiterError("invalid-argument", f"Invalid cursor {shorten(cursor)}, expected the last answer's.")
         taken = list(islice(self._rows, PAGE))
         self._position += len(taken)
         return {"rows": taken, "cursor": str(self._position) if len(taken) == PAGE else None}
@@ -65,7 +64,8 @@ class Running:
         self._base: Services = {}
         """The configuration as it was last applied."""
         self._touched: dict[ServiceKey, None] = {}
-        """Services that the hand has changed since."""
+        """Services that the hand has changed since the last write."""
+        self._notes = Notes()
         self._one_at_a_time = asyncio.Lock()
         self._unsaved = asyncio.Event()
         self._ending = asyncio.Event()
@@ -82,12 +82,15 @@ class Running:
 
     async def begin(self, configured: Services) -> None:
         """Publish the configuration, and upon it what the hand had done before the last end. Raises JupiterError."""
-        deeds = self._state.load() if self._state else []
+        deeds = await asyncio.to_thread(self._state.load) if self._state else []
         wanted = handmade.together(configured, deeds)
         for deed in deeds:
             self._settle(deed, configured, wanted)
         await self._datapath.publish(diff({}, wanted))
         self._base, self._touched = configured, dict.fromkeys(deed.key for deed in deeds)
+        self._unsaved.set()  # what was dropped is written down as well
+        if deeds:
+            log.info("set by hand before", extra=fields(**Counter(deed.deed.value for deed in deeds)))
         if self._state:
             self._saver = asyncio.create_task(self._keep_saved(self._state))
 
@@ -95,9 +98,9 @@ class Running:
         """What was right when it was done by hand may not be so any more: the configuration then holds."""
         if deed.key not in wanted:
             if deed.deed is handmade.Deed.CHANGED:
-                log.warning("virt service %s is not configured any more: what was set by hand is dropped", deed.key)
+                log.warning("not configured any more, what was set by hand is dropped", extra=each(service=deed.key))
         elif why := services.why_wrong(wanted[deed.key], self._datapath.model.role_of):
-            log.warning("what was set by hand is dropped: %s", why)
+            log.warning("what was set by hand is dropped: %s", why, extra=each())
             del wanted[deed.key]
             wanted |= {deed.key: configured[deed.key]} if deed.key in configured else {}
 
@@ -130,7 +133,8 @@ class Running:
         if isinstance(outcome, Change):
             await self._publish(outcome)
             outcome = None
-        log.info("change", extra=each(command=" ".join([command.name, *map(str, params.values())]), by=session))
+        words = [str(params[p.name]) for p in command.parameters if p.name in params]
+        log.info("change", extra=each(command=" ".join([command.name, *words]), by=session))
         return outcome
 
     async def _publish(self, change: Change) -> None:
@@ -143,16 +147,15 @@ class Running:
     async def _parsed(self, session: Session, file: str) -> Services:
         return await asyncio.to_thread(services.parse, session.take_draft(), file, self._datapath.model.role_of)
 
-    async def _change_to(self, wanted: Services, policy: Policy = Policy.KEEP) -> Change:
+    async def _difference(self, wanted: Services, policy: Policy = Policy.KEEP) -> tuple[Change, dict[str, int]]:
         return await asyncio.to_thread(_difference, self._datapath.model, wanted, policy)
 
     async def _apply(self, session: Session, file: str, policy: Policy) -> Json:
         wanted = await self._parsed(session, file)
         async with self._one_at_a_time:
-            before = self._datapath.model.services
-            change = await self._change_to(wanted, policy)
+            change, figures = await self._difference(wanted, policy)
             await self._publish(change)
-        return self._applied(f"apply {file}", before, change, str(session))
+        return self._applied(f"apply {file}", figures, str(session))
 
     async def _reload(self, session: Session) -> Json:
         return await self.reload(str(session))
@@ -161,21 +164,19 @@ class Running:
         """Apply the configuration files; raises JupiterError, and nothing changes."""
         configured = await asyncio.to_thread(self._configured)
         async with self._one_at_a_time:
-            before = self._datapath.model.services
-            change = await self._change_to(configured)
+            change, figures = await self._difference(configured)
             await self._publish(change)
-            self._base, self._touched = configured, {}
-        return self._applied("reload", before, change, who)
+            self._base, self._touched, self._notes = configured, {}, Notes()
+        return self._applied("reload", figures, who)
 
-    def _applied(self, what: str, before: Services, change: Change, who: str) -> Json:
-        figures = comparison.figures(before, change)
+    def _applied(self, what: str, figures: dict[str, int], who: str) -> Json:
         log.info("change", extra=each(command=what, **{name: n for name, n in figures.items() if n}, by=who))
         return figures
 
     async def _diff(self, session: Session, file: str, cursor: str) -> Json:
         if not cursor:
             before = self._datapath.model.services
-            change = await self._change_to(await self._parsed(session, file))
+            change, _ = await self._difference(await self._parsed(session, file))
             session.kept = Listing(comparison.rows(before, change))
         return _listing(session).page(cursor)
 
@@ -224,27 +225,26 @@ class Running:
     async def _write(self, state: StateFile) -> bool:
         """False where the file could not be written; it is tried again."""
         self._unsaved.clear()
-        running, base, touched = self._datapath.model.services, self._base, tuple(self._touched)
+        touched, self._touched = self._touched, {}
+        notes, base, running = self._notes, self._base, self._datapath.model.services
         try:
-            await asyncio.to_thread(_save_deeds, state, base, running, touched)
+            await asyncio.to_thread(lambda: state.save(notes.follow(base, running, touched)))
         except OSError as error:
             log.error("what was set by hand cannot be written down: %s", error)
+            self._touched = touched | self._touched
             self._unsaved.set()
             return False
         return True
 
 
-def _save_deeds(state: StateFile, base: Services, running: Services, touched: Iterable[ServiceKey]) -> None:
-    deeds = (handmade.between(base.get(key), running.get(key)) for key in touched)
-    state.save(deed for deed in deeds if deed)
-
-
-def _difference(model: Model, wanted: Services, policy: Policy) -> Change:
+def _difference(model: Model, wanted: Services, policy: Policy) -> tuple[Change, dict[str, int]]:
+    """What makes the wanted services of those that run, and how much that is. Raises ConfigError."""
     change = diff(model.services, services.with_health_of(model.services, wanted))
-    for service in change.put:  # the configuration may have been judged beside devices that are not yet there
-        if why := services.why_wrong(service, model.role_of):
-            raise JupiterError("invalid-config", why)
-    return Change(change.put, change.removed, policy)
+    # the configuration may have been judged beside devices that are not there yet
+    wrong = [why for service in change.put if (why := services.why_wrong(service, model.role_of))]
+    if wrong:
+        raise ConfigError(wrong)
+    return Change(change.put, change.removed, policy), comparison.figures(model.services, change)
 
 
 def _listing(session: Session) -> Listing:

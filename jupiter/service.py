@@ -3,7 +3,6 @@
 import faulthandler
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +80,7 @@ def command(
       130, 143  SIGINT or SIGTERM has ended it while it started
     """
     given: dict[str, Any] = {field: path for field, path in paths.items() if path is not None}
-    place = replace(instance(name), **given)
+    place = instance(name).at(**given)
     if logs.to_journal():  # the operator's own terminal gets what is wrong as it is
         logs.setup(log_level, log_format, debug)
     settings = config.load(place.config)

@@ -17,7 +17,7 @@ from typing import Any
 
 from jupiter import terms
 from jupiter.errors import JupiterError
-from jupiter.ini import ConfigError, IniFile, Problem, hint
+from jupiter.ini import MAX_PROBLEMS, ConfigError, IniFile, Problem, hint
 from jupiter.model import (
     MAX_TIMEOUT,
     MAX_WEIGHT,
@@ -59,6 +59,8 @@ def read(
     """The services that these sections of a file hold; what is wrong with them is added to `problems`."""
     found: dict[ServiceKey, VirtualService] = {}
     for name, section in sections.items():
+        if len(problems) > MAX_PROBLEMS:
+            break
         wrong: list[Problem] = []
         service = _service(name, section, role_of, wrong)
         if service and service.key in found:
@@ -81,6 +83,8 @@ def _service(name: str, section: Mapping[str, Any], role_of: RoleOf, wrong: list
     options: dict[str, Any] = {}
     servers: dict[ServerKey, RealServer] = {}
     for word, value in section.items():
+        if len(wrong) > MAX_PROBLEMS:
+            break
         try:
             if word in OPTIONS:
                 options[word] = read_option(word, value)

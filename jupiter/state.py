@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jupiter import handmade
 from jupiter.ini import ConfigError, load_text
+from jupiter.model import ServiceKey, Services
 
 log = logging.getLogger(__name__)
 
@@ -37,14 +38,14 @@ class StateFile:
             log.error("what was set by hand is lost, the file is set aside as %s: %s", aside, error.text)
             return []
 
-    def save(self, deeds: Iterable[handmade.Handmade]) -> None:
+    def save(self, text: str) -> None:
         """Raises OSError."""
         fresh = self._path.with_suffix(".new")
         self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         with fresh.open("w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), 0o600)
             file.write(_HEADER)
-            file.writelines(f"{line}\n" for line in handmade.lines(deeds))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._path)
@@ -53,3 +54,19 @@ class StateFile:
             os.fsync(directory)  # else the new name may be lost, and the file's content with it
         finally:
             os.close(directory)
+
+
+class Notes:
+    """What the hand has done as text, kept by service: what did not change is not written again."""
+
+    def __init__(self) -> None:
+        self._sections: dict[ServiceKey, str] = {}
+
+    def follow(self, base: Services, running: Services, keys: Iterable[ServiceKey]) -> str:
+        """Look at these services again; the whole text."""
+        for key in keys:
+            if deed := handmade.between(base.get(key), running.get(key)):
+                self._sections[key] = "".join(f"{line}\n" for line in handmade.lines([deed]))
+            else:
+                self._sections.pop(key, None)
+        return "".join(self._sections.values())

@@ -17,6 +17,13 @@ def text(value: object) -> str:
     return value
 
 
+def file_name(value: object) -> str:
+    """Only what errors call a text by: short, for each of them repeats it."""
+    if len(text(value)) > 255 or not text(value).isprintable():
+        raise ValueError
+    return text(value)
+
+
 def number(value: object, low: int, high: int) -> int:
     """A JSON number or its decimal digits."""
     if isinstance(value, bool) or not isinstance(value, int | str):

@@ -43,7 +43,7 @@ GROUPS = (
     | rtnl.RTMGRP_IPV4_RULE
     | RTMGRP_NEXTHOP
 )
-SLICE = 32  # requests to the kernel in one turn of the loop, 0.1 ms each: a control command waits 4 ms at most
+SLICE = 8  # requests to the kernel in one turn of the loop, 0.1 ms each: a command has several turns, and waits in each
 DATAGRAMS = 64  # announcements read in one turn, 0.03 to 0.1 ms each
 SPREAD = 512  # addresses in one turn that a change may concern, 4 us each
 TELLS = 512  # addresses in one turn whose next hop may be news, 4 us each

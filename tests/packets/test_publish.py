@@ -6,7 +6,7 @@ import pytest
 
 from fastpath import engine
 from tests.packets.director import Director
-from tests.packets.frames import OTHER_SERVER, SERVER, VIP, inbound, tcp, udp
+from tests.packets.frames import OTHER_SERVER, SERVER, inbound, tcp, udp
 
 
 def server(**changes: Any) -> engine.Server:

@@ -119,7 +119,7 @@ def test_who_has_closed_is_left_in_peace(director: Director) -> None:
     Conversation(director).play(*closing)
     assert director.states() == ["TIME_WAIT"]
     take_away(director)
-    n, sent = director.sweep()
+    _, sent = director.sweep()
     assert (told(sent), director.in_use()) == ({}, 0)
     assert not engine.server_busy(0)
 

@@ -55,3 +55,11 @@ def test_a_name_that_is_no_name_is_refused(name: str) -> None:
     with pytest.raises(JupiterError, match=r"(?s)Invalid instance .*expected 1 to 32 letters") as error:
         instance(name)
     assert (error.value.code, name in error.value.text) == ("invalid-instance", True)
+
+
+def test_what_nobody_names_goes_with_what_was_named() -> None:
+    """Services told apart by their paths share neither state nor sockets; what is named wins."""
+    place = instance().at(config=Path("/tmp/try.cfg"), socket=Path("/tmp/try.sock"))
+    assert place.state == Path("/var/lib/jupiter/try.state")
+    assert place.readonly_socket == Path("/tmp/try.ro.sock")
+    assert instance("blue").at(log=Path("/tmp/log")).state == instance("blue").state

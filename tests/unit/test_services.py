@@ -130,7 +130,7 @@ def test_every_error_is_named_and_a_flood_of_them_is_cut() -> None:
     text = "[10.0.1.1:80 tcp]\nscheduler = x\nest_timeout = y\n1.1.1.3:80 = z\n[a:b]\n"
     assert [line.split(":")[1] for line in problems(text)] == ["2", "3", "4", "5"]
     many = problems("[10.0.1.1:80 tcp]\n" + "".join(f"1.1.{n >> 8}.{n & 255}:80 = x\n" for n in range(1500)))
-    assert (len(many), many[-1]) == (1001, "and 500 more")
+    assert (len(many), many[-1]) == (1001, "and more")
 
 
 @given(
