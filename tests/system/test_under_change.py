@@ -54,7 +54,7 @@ def test_what_a_change_does_not_touch_loses_nothing() -> None:
             assert echo.stdout
             assert echo.stdout.readline() == "ready\n"
         web, names = VirtualService(lab, 8888), VirtualService(lab, 7002, "udp", rport=RPORT)
-        content = os.urandom(96 << 20)
+        content = os.urandom(32 << 20)
         asker = lab.client.start(sys.executable, LOAD, "ask", VIP, str(names.port), str(RATE), "/run/stop")
         assert asker.stdout
         assert asker.stdout.readline() == "ready\n"
