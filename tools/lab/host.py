@@ -93,8 +93,10 @@ class Server(Host):
         )
 
     def offer(self, name: str, content: bytes) -> None:
-        """Put a file under http://.../name."""
-        self.path(f"{self.home}/html/{name}").write_bytes(content)
+        """Put a file under http://.../name; the same once more does not disturb who downloads it just now."""
+        file = self.path(f"{self.home}/html/{name}")
+        if not file.exists() or file.read_bytes() != content:
+            file.write_bytes(content)
 
     def requests(self) -> int:
         """HTTP requests in nginx's log."""
