@@ -1,6 +1,6 @@
 """How large the control plane can be: 10,000 services applied, changed, asked, dumped, while traffic flows (root).
 
-A service of its own (--instance=bench) in a laboratory: a flow of UDP packets goes through it from beginning to end, and
+A service of its own (--instance=bench) in a laboratory: a flow of UDP packets goes through it from begin to end, and
 every packet that does not come out of it is counted as lost. Server addresses are all different, behind one router, so
 that the mirror of the kernel's routes has as much to do as it can have.
 """
