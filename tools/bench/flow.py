@@ -1,16 +1,17 @@
 """A steady UDP flow and a flood of UDP connections, for tools.bench.control; runs inside a host of its laboratory.
 
-send VIP PORT RATE          packets of one flow until stdin ends; then prints how many
-receive PORT                counts them until stdin ends, then prints how many came
+send VIP PORT RATE          packets of one flow until there is OVER; then prints how many
+receive PORT                counts them until there is OVER, then prints how many came
 flood VIP PORT MAC COUNT    one frame each of COUNT clients (20.0.0.0 on) out of eth0; prints how many
 """
 
-import select
 import socket
 import struct
 import sys
 import time
+from pathlib import Path
 
+OVER = Path("/run/flow.over")
 RECEIVE_BUFFER_FORCE = 33
 """SO_RCVBUFFORCE (socket(7)), which Python has no name for."""
 CLIENT = 0x14000000
@@ -19,8 +20,7 @@ BATCH = 0.005
 
 
 def ended() -> bool:
-    """Whether our stdin is closed."""
-    return bool(select.select([sys.stdin], [], [], 0)[0])
+    return OVER.exists()
 
 
 def send(vip: str, port: int, rate: int) -> int:

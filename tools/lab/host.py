@@ -40,14 +40,10 @@ class Host:
             f"PATH={PATH}",
         ]
 
-    def enter(self, *argv: str) -> list[str]:
-        """The command line that runs a command here."""
-        return [*self._enter, *argv]
-
     def run(self, *argv: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         """Run a command here to its end. A non-zero exit code raises LabError unless check is False."""
         done = subprocess.run(
-            self.enter(*argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+            [*self._enter, *argv], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
         )
         if check and done.returncode != 0:
             said = (done.stderr.strip() or done.stdout.strip())[-2000:]
@@ -57,7 +53,7 @@ class Host:
     def start(self, *argv: str) -> subprocess.Popen[str]:
         """Start a command here and leave it running, its output on pipes; it ends with the laboratory at the latest."""
         return subprocess.Popen(
-            self.enter(*argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*self._enter, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
 
     def path(self, absolute: str) -> Path:
