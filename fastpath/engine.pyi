@@ -243,8 +243,9 @@ class Prepared:
 def prepare(services: Sequence[Service], removed: Sequence[int] = (), reset: Sequence[int] = ()) -> Prepared:
     """Judge and build a change: add or replace `services`, take away the service ids in `removed`. Changes nothing.
 
-    Schedules and Maglev tables are built without the GIL. A key (address, port, protocol) keeps its id, and an id its key,
-    as long as it is published. reset: ids of servers that leave with this change and whose connections are to be reset (see publish).
+    Schedules and Maglev tables are built without the GIL. A key (address, port, protocol) keeps its id, and an id its
+    key, as long as it is published. reset: ids of servers that leave with this change, or have left, and whose
+    connections are to be reset (see publish).
     """
 
 def commit(change: Prepared) -> None:
