@@ -1,6 +1,7 @@
 """From an address, or address, port and protocol, to what is served there; and the choice of a server.
 
-Readers: workers, inside an RCU section. Writer: the main thread (engine.pyx), which replaces blocks whole (the map: service_map.pxd).
+Readers: workers, inside an RCU section. Writer: the main thread (engine.pyx), which replaces blocks whole; of the map
+service_map.pxd tells.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
