@@ -67,6 +67,8 @@ class Running:
         """Services that the hand has changed since the last write."""
         self._notes = Notes()
         self._one_at_a_time = asyncio.Lock()
+        self._parsing = {read_only: asyncio.Lock() for read_only in (False, True)}
+        """Reading a text takes thirty times its size: one after the other, and those who may only read apart."""
         self._unsaved = asyncio.Event()
         self._ending = asyncio.Event()
         self._saver: asyncio.Task[None] | None = None
@@ -145,7 +147,8 @@ class Running:
     # Services as a whole
 
     async def _parsed(self, session: Session, file: str) -> Services:
-        return await asyncio.to_thread(services.parse, session.take_draft(), file, self._datapath.model.role_of)
+        async with self._parsing[session.read_only]:
+            return await asyncio.to_thread(services.parse, session.take_draft(), file, self._datapath.model.role_of)
 
     async def _difference(self, wanted: Services, policy: Policy = Policy.KEEP) -> tuple[Change, dict[str, int]]:
         return await asyncio.to_thread(_difference, self._datapath.model, wanted, policy)

@@ -11,12 +11,14 @@ MAX_DRAFT = 64 << 20
 """Bytes of one connection's draft, in UTF-8."""
 MAX_DRAFTS = 128 << 20
 """Bytes of all drafts together."""
+MAX_READERS_DRAFTS = 8 << 20
+"""The part of these for sessions that only read: everybody may have one, and reading a text takes thirty times that."""
 
 
 class DraftBudget:
     """Room for the drafts of all connections, those of several servers too.
 
-    Sessions that may only read leave free what one whole draft needs: they cannot keep an operator from applying one.
+    Sessions that may only read get a small part of it: they cannot keep an operator from applying a large one.
     """
 
     def __init__(self, size: int = MAX_DRAFTS) -> None:
@@ -29,7 +31,7 @@ class DraftBudget:
 
     def take(self, size: int, read_only: bool) -> bool:
         """Whether there was room for `size` bytes more."""
-        if self._used + size > self._size - (MAX_DRAFT if read_only else 0):
+        if self._used + size > (MAX_READERS_DRAFTS if read_only else self._size):
             return False
         self._used += size
         return True

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jupiter.errors import JupiterError
-from jupiter.session import MAX_DRAFT, MAX_DRAFTS, DraftBudget, Session
+from jupiter.session import MAX_DRAFT, MAX_DRAFTS, MAX_READERS_DRAFTS, DraftBudget, Session
 
 
 def peer(budget: DraftBudget | None = None, read_only: bool = False) -> Session:
@@ -83,6 +83,6 @@ def test_the_drafts_of_all_connections_are_bounded() -> None:
 def test_those_who_may_only_read_leave_room_for_an_operator() -> None:
     budget = DraftBudget()
     readers = [peer(budget, read_only=True) for _ in range(2)]
-    assert readers[0].add_draft("x" * (MAX_DRAFTS - MAX_DRAFT)) == MAX_DRAFTS - MAX_DRAFT
+    assert readers[0].add_draft("x" * MAX_READERS_DRAFTS) == MAX_READERS_DRAFTS
     assert refusal(readers[1], "x") == "draft-too-large"
     assert peer(budget).add_draft("x" * MAX_DRAFT) == MAX_DRAFT

@@ -305,8 +305,12 @@ def test_a_disk_that_is_full_costs_nothing_but_the_memory_of_it(
     with monkeypatch.context() as patch:
         patch.setattr(StateFile, "save", full)
         operator("rs/weight", **VS, **R3, weight=1)
-        operator.wait(asyncio.sleep(0.05))
-        assert "cannot be written down" in caplog.text
+
+        async def until_told() -> None:
+            while "cannot be written down" not in caplog.text:
+                await asyncio.sleep(0.01)
+
+        operator.wait(asyncio.wait_for(until_told(), 10))
     assert running(director.restart())[VIP].servers[IPv4Address("1.1.1.3"), 80].weight == 1
 
 
