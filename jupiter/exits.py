@@ -33,7 +33,7 @@ UNREAD: Final = 128 + signal.SIGPIPE
 MEANINGS: Final[Mapping[int, str]] = {
     DONE: "Done.",
     FAILED: "The service refused it, or FILE could not be written.",
-    USAGE: "Wrong usage: an unknown command or option, an invalid argument, a FILE that cannot be read.",
+    USAGE: "Wrong usage: an unknown command or option, an invalid argument, a wrong FILE, or one that cannot be read.",
     NO_SERVICE: "The service does not run, or does not answer.",
     INTERNAL: "A fault in jupiter-ctl itself; --debug shows where.",
     INTERRUPTED: "Interrupted, by Ctrl-C.",

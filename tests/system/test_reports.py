@@ -60,7 +60,8 @@ def test_a_member_of_the_group_changes(watched: Laboratory) -> None:
     assert response
     assert "error" not in response
     assert [row["port"] for row in watched.director.ask("vs/list")] == [9]
-    assert "vs/add 10.0.1.1:9 tcp: by uid 65534" in watched.director.path("/var/log/jupiter.log").read_text()
+    line = 'change command="vs/add 10.0.1.1:9 tcp" by="uid 65534 (nobody)'
+    assert line in watched.director.path("/var/log/jupiter.log").read_text()
     watched.director.ctl("vs/del", "10.0.1.1:9", "tcp")
 
 

@@ -59,7 +59,7 @@ def test_services_of_the_configuration_serve_from_the_start(idle: Laboratory) ->
         figures = idle.director.ask("reload")
         assert (figures["changed"], figures["servers_changed"]) == (1, 1)
         assert serves(idle, 8889) == {"server1", "server2"}
-        assert "reload: changed 1, servers_changed 1: by uid 0" in service.log()
+        assert 'change command=reload changed=1 servers_changed=1 by="uid 0' in service.log()
 
 
 def test_a_wrong_edit_is_refused_whole(idle: Laboratory) -> None:
@@ -69,7 +69,7 @@ def test_a_wrong_edit_is_refused_whole(idle: Laboratory) -> None:
         wrong = OTHER.replace("= 1", "= x", 1).replace("scheduler = rr", "scheduler = best")
         write(idle, MORE, wrong + WEB.replace("8888", "8890"))
         refused = idle.director.run("jupiter-ctl", "reload", check=False)
-        assert refused.returncode == 1
+        assert refused.returncode == 2
         for line in (f"{MORE}:2:", f"{MORE}:3:"):
             assert line in refused.stderr
         service.kill("HUP")
@@ -109,7 +109,7 @@ def test_files_of_services_from_the_shell(idle: Laboratory) -> None:
         write(idle, "/run/wrong.cfg", WEB + "1.1.1.4:80000 = 1\nfoo = 2\n")
         for command in ("apply", "check", "diff"):
             refused = director.run("jupiter-ctl", command, "/run/wrong.cfg", check=False)
-            assert refused.returncode == 1
+            assert refused.returncode == 2
             assert "/run/wrong.cfg:5:" in refused.stderr
             assert "/run/wrong.cfg:6:" in refused.stderr
         assert director.run("jupiter-ctl", "apply", "/run/none.cfg", check=False).returncode == 2
