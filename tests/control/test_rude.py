@@ -19,8 +19,8 @@ ROOT = Path(__file__).parents[2]
 CROWD = 1000
 CALLS = 50
 MOST = 400
-"""Milliseconds of the server's work in front of a call. Its CPU time, so that a busy machine does not fail the test; that is
-10 to 70 on a quiet one, and was 130 where others had the caches."""
+"""Milliseconds of the server's work in front of a call. Its CPU time, so that a busy machine does not fail the test: 10
+to 70 on a quiet one, and 130 once where others had the caches."""
 
 MOST_MEGABYTES = 50 + 2 * (MAX_CLIENTS + SPARE_CLIENTS) + (MAX_DRAFTS >> 20)
 """Python itself, the clients' requests and answers, the drafts."""
