@@ -87,6 +87,7 @@ def configure(director: Machine, address: str) -> None:
     """The file that comes with jupiter, as it is but for the card: it fits the laboratory's addresses."""
     sample = ROOT / "etc/jupiter.cfg"
     director.run("mkdir", "-p", "/etc/jupiter")
+    director.run("rm", "-rf", "/var/lib/jupiter")  # what was set by hand beside the last card
     director.run("sh", "-c", f"sed 's/^pci = .*/pci = {address}/' {sample} >/etc/jupiter/jupiter.cfg")
     director.run("jupiter-service", "--check")
 
