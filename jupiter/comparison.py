@@ -31,8 +31,8 @@ def figures(running: Services, change: Change) -> dict[str, int]:
     for service in change.put:
         before = running.get(service.key)
         count["changed" if before else "added"] += 1
-        for row in _servers(before, service):
-            count[{"add": "servers_added", "change": "servers_changed"}.get(row["change"], "servers_removed")] += 1
+        for former, server in _pairs(before, service):
+            count["servers_added" if not former else "servers_changed" if server else "servers_removed"] += 1
     count["removed"] = len(change.removed)
     return {name: count[name] for name in COUNTED}
 
@@ -45,21 +45,25 @@ def _options(before: VirtualService, after: VirtualService) -> Iterator[Row]:
 
 
 def _servers(before: VirtualService | None, after: VirtualService) -> Iterator[Row]:
+    for former, server in _pairs(before, after):
+        now, then = _value(former), _value(server)
+        yield _row(
+            "add" if not former else "change" if server else "remove", after, server or former, now=now, then=then
+        )
+
+
+def _pairs(
+    before: VirtualService | None, after: VirtualService
+) -> Iterator[tuple[RealServer | None, RealServer | None]]:
+    """Each server that differs as it was and as it is to be; None: it was not, or is not to be."""
     known = before.servers if before else {}
-    for key, server in after.servers.items():
-        former = known.get(key)
-        if former is None:
-            yield _row("add", after, server, then=_value(server))
-        elif former != server:
-            yield _row("change", after, server, now=_value(former), then=_value(server))
-    for key, server in known.items():
-        if key not in after.servers:
-            yield _row("remove", after, server, now=_value(server))
+    yield from ((known.get(key), server) for key, server in after.servers.items() if known.get(key) != server)
+    yield from ((server, None) for key, server in known.items() if key not in after.servers)
 
 
-def _value(server: RealServer) -> str:
+def _value(server: RealServer | None) -> str | None:
     """As the configuration has it behind the `=`, with its health."""
-    return server_line(server, health=True).partition(" = ")[2]
+    return server_line(server, health=True).partition(" = ")[2] if server else None
 
 
 def _row(
