@@ -719,14 +719,26 @@ cdef list over_workers(rows):
     return [sum(column) for column in zip(*rows)]
 
 
-cdef list server_sums(server):
-    cdef uint64_t id = server_id(server)
+cdef void add_counts(uint64_t id, uint64_t *total) noexcept:
+    """A server's counters over all workers, in the order of ServerCounters, on top of what is there."""
     cdef server_count *c
-    rows = []
-    for i in range(N_WORKERS):
-        c = &W[i].server_counts[id]
-        rows.append((c.active, c.total, c.packets[INBOUND], c.bytes[INBOUND], c.packets[OUTBOUND], c.bytes[OUTBOUND]))
-    return over_workers(rows)
+    cdef uint32_t k
+    for k in range(N_WORKERS):
+        c = &W[k].server_counts[id]
+        total[0] += c.active
+        total[1] += c.total
+        total[2] += c.packets[INBOUND]
+        total[3] += c.bytes[INBOUND]
+        total[4] += c.packets[OUTBOUND]
+        total[5] += c.bytes[OUTBOUND]
+
+
+cdef list server_sums(server):
+    """Since the engine began, whoever had the id."""
+    cdef uint64_t total[6]
+    memset(total, 0, sizeof(total))
+    add_counts(server_id(server), total)
+    return [total[k] for k in range(6)]
 
 
 def server_counters(server):
@@ -734,21 +746,12 @@ def server_counters(server):
 
 
 def server_totals(servers):
-    """One loop in C over ids that were judged when they were given out: a service may have thousands."""
+    """A service may have thousands: their counters are added up in C."""
     cdef uint64_t total[6]
-    cdef server_count *c
-    cdef uint32_t id, k
+    cdef uint32_t k
     memset(total, 0, sizeof(total))
     for each in servers:
-        id = server_id(each)
-        for k in range(N_WORKERS):
-            c = &W[k].server_counts[id]
-            total[0] += c.active
-            total[1] += c.total
-            total[2] += c.packets[INBOUND]
-            total[3] += c.bytes[INBOUND]
-            total[4] += c.packets[OUTBOUND]
-            total[5] += c.bytes[OUTBOUND]
+        add_counts(server_id(each), total)
         base = server_base.get(each)
         if base is not None:
             for k in range(6):
