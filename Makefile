@@ -5,7 +5,7 @@
 PYTHON      := .venv/bin/python
 ENGINE      := .venv/engine.stamp
 DEVELOPMENT := .venv/development.stamp
-SOURCES     := setup.py $(shell find fastpath -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+SOURCES     := setup.py $(shell find fastpath -name '*.pyx' -o -name '*.px[di]' -o -name '*.h')
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12

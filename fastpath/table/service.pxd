@@ -1,6 +1,6 @@
 """From an address, or address, port and protocol, to what is served there; and the choice of a server.
 
-Readers: workers, inside an RCU section. Writer: the main thread (engine.pyx), which replaces blocks whole; of the map
+Readers: workers, inside an RCU section. Writer: the main thread (face/publish.pxi), which replaces blocks whole; of the map
 service_map.pxd tells.
 """
 

@@ -1,0 +1,73 @@
+# One turn by hand: what tests and the benchmark drive. Part of engine.pyx.
+
+cdef feed(uint32_t port, bytes frame, uint64_t flags):
+    cdef rte_mbuf *m
+    cdef char *room
+    need(is_ring(port), f"port {port} is not made of rings.")
+    m = rte_pktmbuf_alloc(S.pool)
+    need(m != NULL, "No packet buffer left.")
+    room = rte_pktmbuf_append(m, <uint16_t>len(frame))
+    need(room != NULL, f"A frame of {len(frame)} bytes does not fit a packet buffer.")
+    memcpy(room, <const char *>frame, len(frame))
+    m.ol_flags |= flags
+    need(rte_ring_enqueue(<rte_ring *><size_t>rings[port][0], m) == 0, f"port {port}: its ring is full.")
+
+
+cdef list drain(uint32_t port, uint32_t worker):
+    """What left through a ring port, and what went to its kernel interface."""
+    cdef rte_mbuf *m
+    cdef uint32_t length
+    cdef frame_ring *r = S.ports[port].to_kernel[worker]
+    cdef uint8_t *frame
+    out = []
+    while rte_ring_dequeue(<rte_ring *><size_t>rings[port][1], <void **>&m) == 0:
+        out.append((port, PyBytes_FromStringAndSize(<char *>frame_at(m, 0), m.pkt_len)))
+        rte_pktmbuf_free(m)
+    while not ring_is_empty(r):
+        frame = ring_front(r, &length)
+        out.append((None, PyBytes_FromStringAndSize(<char *>frame, length)))
+        ring_release(r)
+    return out
+
+
+cdef bint is_ring(port):
+    return isinstance(port, int) and 0 <= port < len(rings) and rings[port] is not None
+
+
+cdef bint is_idle(worker *w):
+    """Whether a turn at the same time would find nothing to do."""
+    cdef uint32_t port
+    for port in range(S.n_ports):
+        if S.ports[port].started and not ring_is_empty(S.ports[port].from_kernel[w.id]):
+            return False
+        if is_ring(port) and rte_ring_count(<rte_ring *><size_t>rings[port][0]):
+            return False
+    return not parking_is_due(w) and not wheel_is_behind(w) and not half_open_is_due(w)
+
+
+cdef uint32_t take_turn(worker *w, uint32_t now) noexcept nogil:
+    return worker_turn(w, now)
+
+
+def handles(worker=0, port=0):
+    cdef layout_worker *w = worker_at(worker)
+    need(is_ring(port), f"port {port} is not made of rings.")
+    return Handles(<size_t>&take_turn, <size_t>w, <size_t>S.pool, *rings[port])
+
+
+def run_once(frames, worker=0, now=None, kernel=()):
+    cdef uint32_t ms = <uint32_t>(int((time.monotonic() if now is None else now) * 1000) & 0xFFFFFFFF)
+    cdef layout_worker *w = worker_at(worker)
+    cdef frame_ring *ring
+    need(not running, "run_once() takes the turns itself: start() must not have been called.")
+    for item in frames:
+        port, frame, *flags = (0, item) if isinstance(item, bytes) else item
+        feed(port, frame, flags[0] if flags else 0)
+    for port, frame in kernel:
+        ring = port_at(port).from_kernel[w.id]
+        within(len(frame), 14, ring.frame_max, "length of a frame from the kernel")
+        need(ring_write(ring, frame, len(frame)), "The kernel ring is full.")
+    take_turn(w, ms)
+    while not is_idle(w):
+        take_turn(w, ms)
+    return [item for port in range(S.n_ports) if is_ring(port) for item in drain(port, w.id)]

@@ -1,0 +1,180 @@
+# Counters: what workers and ports have counted, added up. Part of engine.pyx.
+
+cdef list over_workers(rows):
+    """Each column's sum over the workers' rows."""
+    return [sum(column) for column in zip(*rows)]
+
+
+cdef void add_counts(uint64_t id, uint64_t *total) noexcept:
+    """A server's counters over all workers, in the order of ServerCounters, on top of what is there."""
+    cdef server_count *c
+    cdef uint32_t k
+    for k in range(N_WORKERS):
+        c = &W[k].server_counts[id]
+        total[0] += c.active
+        total[1] += c.total
+        total[2] += c.packets[INBOUND]
+        total[3] += c.bytes[INBOUND]
+        total[4] += c.packets[OUTBOUND]
+        total[5] += c.bytes[OUTBOUND]
+
+
+cdef list server_sums(server):
+    """Since the engine began, whoever had the id."""
+    cdef uint64_t total[6]
+    memset(total, 0, sizeof(total))
+    add_counts(server_id(server), total)
+    return [total[k] for k in range(6)]
+
+
+def server_counters(server):
+    return server_totals((server,))
+
+
+def server_totals(servers):
+    """A service may have thousands: their counters are added up in C."""
+    cdef uint64_t total[6]
+    cdef uint32_t k
+    memset(total, 0, sizeof(total))
+    for each in servers:
+        add_counts(server_id(each), total)
+        base = server_base.get(each)
+        if base is not None:
+            for k in range(6):
+                total[k] -= <uint64_t>base[k]
+    return ServerCounters(total[0], total[1], total[2], total[3], total[4], total[5])
+
+
+def server_busy(server):
+    return server_sums(server)[0] != 0
+
+
+def release_server(server):
+    cdef uint64_t id = server_id(server)
+    need(not server_busy(server), f"server id {server}: connections still count for it.")
+    need(S.servers[id].removed or not S.servers[id].raddr, f"server id {server}: a published service has it.")
+    server_base[server] = server_sums(server)
+    store_word(&S.servers[id].hop, 0)
+
+
+def service_counters(service):
+    cdef service_count *c
+    cdef uint64_t id
+    started()
+    id = within(service, 0, MAX_SERVICES - 1, "service id")
+    rows = []
+    for i in range(N_WORKERS):
+        c = &W[i].service_counts[id]
+        rows.append((c.drops[INBOUND], c.drop_bytes[INBOUND], c.drops[OUTBOUND], c.drop_bytes[OUTBOUND]))
+    return ServiceCounters(*over_workers(rows))
+
+
+def drops():
+    started()
+    counts = dict.fromkeys(DROP_REASONS, 0)
+    for i in range(N_WORKERS):
+        for reason in range(N_DROP_REASONS):
+            counts[drop_keys[reason].decode()] += W[i].drops[reason]
+    counts[drop_keys[KERNEL_REFUSED].decode()] = sum([S.ports[p].kernel_refused for p in range(S.n_ports)])
+    return counts
+
+
+def port_counters(port):
+    cdef rte_eth_stats stats
+    cdef port_count *c
+    port_at(port)
+    rte_eth_stats_get(port, &stats)
+    rows = []
+    for i in range(N_WORKERS):
+        c = &W[i].ports[<uint32_t>port]
+        rows.append((c.rx_dropped, c.tx_dropped, c.kernel_rx, c.kernel_tx))
+    rx_dropped, tx_dropped, kernel_rx, kernel_tx = over_workers(rows)
+    return PortCounters(
+        stats.ipackets, stats.ibytes, stats.ierrors, stats.rx_nombuf, stats.imissed, rx_dropped, stats.opackets,
+        stats.obytes, stats.oerrors, tx_dropped, kernel_rx, kernel_tx,
+        rte_mempool_in_use_count(S.pool), rte_mempool_avail_count(S.pool))
+
+
+def port_link(port):
+    cdef rte_eth_link link
+    port_at(port)
+    rte_eth_link_get_nowait(port, &link)
+    return link.link_status == RTE_ETH_LINK_UP, 0 if link.link_speed == 0xFFFFFFFF else link.link_speed
+
+
+def port_info(port):
+    cdef rte_eth_dev_info info
+    port_at(port)
+    need(rte_eth_dev_info_get(port, &info) == 0, f"port {port}: cannot be asked for its abilities.")
+    return PortInfo(info.driver_name.decode(), (<uint64_t>S.ports[<uint32_t>port].mac).to_bytes(6, "little"),
+                    info.nb_rx_queues, info.nb_tx_queues, *ring_sizes[port], *port_link(port))
+
+
+cdef tuple kernel_depths(worker *w):
+    """Frames that stand in the rings to and from the kernel."""
+    ports = [p for p in range(S.n_ports) if S.ports[p].started]
+    return (sum([ring_depth(S.ports[p].to_kernel[w.id]) for p in ports]),
+            sum([ring_depth(S.ports[p].from_kernel[w.id]) for p in ports]))
+
+
+def worker_counters():
+    started()
+    return [WorkerCounters(
+        W[i].lcore, W[i].turns, W[i].busy_turns, W[i].packets, W[i].table.region.in_use, W[i].table.region.half_open,
+        W[i].table.capacity - W[i].table.region.in_use, W[i].ticks, W[i].busy_ticks, W[i].n_parked,
+        *kernel_depths(W[i])) for i in range(N_WORKERS)]
+
+
+def progress():
+    return [W[i].turns for i in range(N_WORKERS) if W[i] != NULL]
+
+
+cdef struct port_usage:
+    uint64_t tcp, udp, most
+
+
+cdef void add_up_usage(worker *w, uint32_t end, port_usage *rows) noexcept nogil:
+    """Connections by the port of their server's next hop; `most`: those of the server that has most."""
+    cdef uint64_t active
+    cdef uint32_t id
+    cdef port_usage *row
+    for id in range(end):
+        active = w.server_counts[id].active
+        if active == 0:
+            continue
+        row = &rows[S.servers[id].hop >> 48 & 0xFF]
+        if S.servers[id].protocol == PROTO_TCP:
+            row.tcp += active
+        else:
+            row.udp += active
+        row.most = max(row.most, active)
+
+
+def usage():
+    cdef port_usage rows[16]  # MAX_PORTS
+    cdef local_pool *pool
+    started()
+    found = []
+    for i in range(N_WORKERS):
+        memset(rows, 0, sizeof(rows))
+        with nogil:
+            add_up_usage(W[<uint32_t>i], servers_end, rows)
+        for p in range(S.n_ports):
+            if S.ports[p].started:
+                pool = S.ports[p].pool
+                size = 0 if pool == NULL else pool.size
+                found.append(Usage(i, p, rows[p].tcp, rows[p].udp, size, max(0, size - rows[p].most)))
+    return found
+
+
+def memory():
+    cdef rte_malloc_socket_stats stats
+    cdef int socket
+    started()
+    found = []
+    for i in range(rte_socket_count()):
+        socket = rte_socket_id_by_idx(i)
+        if rte_malloc_get_socket_stats(socket, &stats) == 0:
+            found.append(Memory(socket, stats.heap_totalsz_bytes, stats.heap_freesz_bytes, stats.heap_allocsz_bytes,
+                                stats.greatest_free_size, stats.alloc_count, stats.free_count))
+    return found
