@@ -116,6 +116,8 @@ class PortCounters(NamedTuple):
     """Handed to the kernel interface."""
     kernel_tx_packets: int
     """Taken from the kernel interface and sent."""
+    strays: int
+    """Came to a worker that does not own them, although the port claims to bring them to their owner."""
     mbufs_in_use: int
     mbufs_free: int
 
@@ -136,7 +138,9 @@ class WorkerCounters(NamedTuple):
     """busy_turns, busy_ticks: of turns that carried packets. ticks: of the TSC, spent between start() and stop();
     the busy share is a difference of busy_ticks over one of ticks. packets: taken through the stages (one that was
     parked: twice). parked: packets that wait for a next hop now. to_kernel_depth, from_kernel_depth: frames that
-    stand in the rings of the worker's kernel interfaces now."""
+    stand in the rings of the worker's kernel interfaces now. handed_in, handed_out: packets taken from, and given to other
+    workers; strays: those given away although their port claims to bring packets to the owner. handover_depth: packets
+    that wait for this worker now."""
 
     lcore: int
     turns: int
@@ -150,6 +154,10 @@ class WorkerCounters(NamedTuple):
     parked: int
     to_kernel_depth: int
     from_kernel_depth: int
+    handed_in: int
+    handed_out: int
+    strays: int
+    handover_depth: int
 
 class Match(NamedTuple):
     """True of a connection when one of `ends` (a sum of CLIENT, VIRTUAL, LOCAL, REAL) has this address, as far as
@@ -216,20 +224,33 @@ def init(
     argv: Sequence[str],
     connections: int = 1 << 20,
     timeouts: Timeouts = ...,
-    buffers: int = 16384,
+    buffers: int | None = None,
     mtu: int = 1500,
+    descriptors: int = 0,
 ) -> Environment:
-    """Start EAL with argv (no program name), make `buffers` packet buffers for frames of the largest `mtu`, and lay out
-    each worker's connection region for `connections` entries in all. Runs one worker, whatever lcores argv gives.
+    """Start EAL with argv (no program name), make packet buffers for frames of the largest `mtu`, and lay out a worker for
+    each worker lcore, with connection regions for `connections` entries in all, of which each has its part.
 
-    The calling thread's CPU affinity is left as it was. Once a process.
+    buffers: how many, over all NUMA nodes; None: buffers_for() so many `descriptors` a worker. The calling thread's CPU
+    affinity is left as it was. Once a process.
     """
 
-def add_port(name: str, rx_size: int = 256, tx_size: int = 512, mtu: int = 1500) -> Port:
-    """Configure the EAL device called `name` (PCI address or vdev name) with one queue pair a worker, and start it."""
+def buffers_for(workers: int, descriptors: int) -> int:
+    """Packet buffers that so many workers need, each of which has queues of `descriptors` altogether, over all ports."""
 
-def add_ring_port(name: str) -> Port:
-    """A port made of two in-memory rings: what run_once() feeds; the benchmark's port too."""
+def buffer_bytes(workers: int, descriptors: int, mtu: int = 1500) -> int:
+    """Memory of buffers_for()."""
+
+def add_port(name: str, rx_size: int = 256, tx_size: int = 512, mtu: int = 1500) -> Port:
+    """Configure the EAL device called `name` (PCI address or vdev name) with a queue pair for each worker, and start it.
+
+    With fewer receive queues some workers get their packets from others only; with fewer transmit queues some send by
+    others. A net_af_packet with more queues than there are workers is refused: the kernel would fill those too.
+    """
+
+def add_ring_port(name: str, queues: int | None = None) -> Port:
+    """A port made of in-memory rings, two for each of so many queues (None: one a worker): what run_once() feeds; the
+    benchmark's port too."""
 
 def set_local_addresses(port: int, addresses: Sequence[bytes]) -> None:
     """Source addresses towards servers whose next hop is on `port`. Replaces the former list."""
@@ -340,8 +361,8 @@ def run_once(
     kernel: Sequence[tuple[int, bytes]] = (),
 ) -> list[tuple[int | None, bytes]]:
     """Feed frames (port 0, or (port, frame[, mbuf ol_flags])) and frames from the kernel interface ((port, frame)) to a
-    worker that start() did not launch, take turns until all are done, and return what left: (port, frame), or
-    (None, frame) for the kernel. `now`: seconds of the test's own clock, never going back."""
+    worker that start() did not launch, take turns until all are done, and return what left by its queues: (port, frame), or
+    (None, frame) for the kernel. What it hands over waits for the other worker's turn. `now`: seconds of the test's own clock, never going back."""
 
 class Handles(NamedTuple):
     """Addresses, for C or Cython that takes turns by itself (tools/bench): the function

@@ -22,6 +22,7 @@ from fastpath.stage.answer cimport answer as answer_verb
 from fastpath.stage.dispatch cimport flush
 from fastpath.stage.expire cimport free_dead, half_open_is_due, wheel_is_behind
 from fastpath.table.block cimport block_fill, block_free, member, pool_new
+from fastpath.table.hand_ring cimport hand_depth, hand_is_empty, hand_take
 from fastpath.table.frame_ring cimport (
     load_acquire, ring_depth, ring_front, ring_is_empty, ring_release, ring_write, store_release)
 from fastpath.table.parking cimport empty_parking, parking_is_due
@@ -74,12 +75,12 @@ ServiceCounters = namedtuple(
     "ServiceCounters", "inbound_drops inbound_drop_bytes outbound_drops outbound_drop_bytes")
 PortCounters = namedtuple(
     "PortCounters", "rx_packets rx_bytes rx_errors rx_nombuf rx_missed rx_dropped tx_packets tx_bytes tx_errors "
-    "tx_dropped kernel_rx_packets kernel_tx_packets mbufs_in_use mbufs_free")
+    "tx_dropped kernel_rx_packets kernel_tx_packets strays mbufs_in_use mbufs_free")
 Connection = namedtuple(
     "Connection", "worker protocol client virtual local real flags state idle timeout server")
 WorkerCounters = namedtuple(
     "WorkerCounters", "lcore turns busy_turns packets connections half_open connections_free ticks busy_ticks parked "
-    "to_kernel_depth from_kernel_depth")
+    "to_kernel_depth from_kernel_depth handed_in handed_out strays handover_depth")
 Match = namedtuple("Match", "ends address mask port")
 Usage = namedtuple("Usage", "worker port tcp udp local_ports least_free")
 Memory = namedtuple("Memory", "socket heap_size free_size alloc_size greatest_free_size alloc_count free_count")
@@ -89,28 +90,28 @@ Handles = namedtuple("Handles", "take_turn worker pool rx_ring tx_ring")
 globals().update(MAX_SERVICES=MAX_SERVICES, MAX_SERVERS=MAX_SERVERS, MAX_PORTS=MAX_PORTS, MAX_WRR_SLOTS=MAX_WRR_SLOTS)
 globals().update(CLIENT=END_CLIENT, VIRTUAL=END_VIRTUAL, LOCAL=END_LOCAL, REAL=END_REAL, MAX_MATCHES=MAX_MATCHES)
 
-# Workers: one until packets can be handed from the worker that got them to the one that owns them.
-cdef enum:
-    N_WORKERS = 1
 cdef enum:
     RING_PORT_SLOTS = 4096
 cdef enum:
     MAX_TIMEOUT = 2_000_000  # seconds: the clock compares milliseconds within 2^31
 cdef enum:
     MBUF_CACHE = 250
+cdef enum:
+    MIN_BUFFERS = 8192
 
 cdef shared *S = NULL
-cdef worker *W[N_WORKERS]
+cdef worker *W[64]              # MAX_WORKERS; the first S.n_workers
 cdef bint initialised = False, running = False, closed = False, kernel_looping = False
 cdef uint32_t n_services = 0    # published now
 cdef uint32_t service_ids = 0   # above every service id ever published
 cdef uint8_t *stays = NULL      # by server id: publish() marks here those that keep their service; all 0 in between
 cdef dict local_now = {}        # port -> tuple of addresses
 cdef dict server_base = {}      # id -> what its counters stood at when the id was last released
-cdef list rings = []            # ring port number -> (rx, tx) as integers
+cdef list rings = []            # ring port number -> of each queue (rx, tx), as integers
 cdef dict ring_sizes = {}       # port -> descriptors of its receive and transmit queues
 cdef uint32_t servers_end = 0   # ids from here on never had a next hop, hence no connection
-cdef list questions = [deque() for _ in range(N_WORKERS)]  # of each worker; it has the first
+cdef list questions = []        # of each worker a queue; it has the first
+cdef dict pools = {}            # NUMA socket -> packet pool, as an integer
 
 
 cdef need(bint condition, str text):

@@ -2,7 +2,7 @@
  *
  * Three owners: a worker owns its table, its counters and its batch, and nobody else writes them; the main thread owns
  * `struct shared` and everything below it, and replaces what workers read by swapping pointers, single words, or entries of the service map (RCU);
- * frame rings have one producer and one consumer. Indexes, never pointers, lead from one entry to another, so that the
+ * frame rings and hand-over rings have one producer and one consumer. Indexes, never pointers, lead from one entry to another, so that the
  * connection region can be mapped by another process.
  */
 #ifndef JUPITER_LAYOUT_H
@@ -19,7 +19,7 @@ enum { LINE = 64 };
 enum { BURST = 32, MAX_PORTS = 16, MAX_WORKERS = 64, MAX_SERVICES = 1 << 16, MAX_SERVERS = 1 << 20 };
 enum { MAX_SERVICE_SERVERS = (1 << 16) - 1, MAX_WRR_SLOTS = 1 << 20 };
 enum { INBOUND = 0, OUTBOUND = 1 };
-enum { GO_ON = 0, SEND = 1, PUNT = 2, DROP = 3, PARK = 4 };
+enum { GO_ON = 0, SEND = 1, PUNT = 2, DROP = 3, PARK = 4, HAND = 5 };
 
 #define NONE UINT32_MAX /* no connection, no service, no server */
 
@@ -58,6 +58,7 @@ enum { GO_ON = 0, SEND = 1, PUNT = 2, DROP = 3, PARK = 4 };
     X(KERNEL_RING_FULL, "kernel_ring_full", "for the kernel, which does not take frames as fast as they come")        \
     X(KERNEL_REFUSED, "kernel_refused", "for the kernel, whose interface did not take it: is it up?")                  \
     X(NO_MBUF, "no_mbuf", "no packet buffer for a frame of the kernel's or of the director's own")                    \
+    X(HANDOVER_FULL, "handover_full", "for another worker, which does not take packets as fast as they come")         \
     X(TX_FULL, "tx_full", "the transmit queue did not take the frame")
 
 enum drop_reason {
@@ -173,7 +174,8 @@ enum { ADDRESS_FREE = 0, ADDRESS_VIRTUAL = 1, ADDRESS_LOCAL = 2, ADDRESS_SERVICE
 
 struct map_slot {
     uint64_t key;     /* address | port << 32 | protocol << 48 | kind << 56; 0: free */
-    uint32_t service; /* ADDRESS_SERVICE: its id; ADDRESS_VIRTUAL: how many services the address has (main thread's) */
+    uint32_t service; /* ADDRESS_SERVICE: its id; ADDRESS_VIRTUAL: how many services the address has (main thread's);
+                         ADDRESS_LOCAL: the port whose it is, and the worker to which `flow` gives it, << 16 */
     uint32_t reserved;
 };
 
@@ -223,6 +225,21 @@ struct frame_ring {
     uint8_t *data; /* FRAME_SLOTS x stride: a 4-byte length, then the frame */
 };
 
+/* ---- packets from worker to worker ------------------------------------------------------------------------------ */
+
+enum { HAND_SLOTS = 512 };
+#define HAND_SEND 1 /* in a slot: the packet is done, and leaves by mbuf.port; without: it is to be received */
+
+/* One for each pair of workers. The producer publishes `head` once a turn, the consumer `tail` once a burst; each keeps what
+ * it last saw of the other, so that a line moves between two caches once for many packets. */
+struct hand_ring {
+    uint32_t head __attribute__((aligned(LINE))); /* producer's: as far as the consumer may read */
+    uint32_t filled, tail_seen;
+    uint32_t tail __attribute__((aligned(LINE))); /* consumer's */
+    uint32_t head_seen;
+    uintptr_t slots[HAND_SLOTS] __attribute__((aligned(LINE))); /* producer's: struct rte_mbuf *, and HAND_SEND */
+};
+
 /* ---- counters: one writer each --------------------------------------------------------------------------------- */
 
 struct server_count {
@@ -241,21 +258,33 @@ _Static_assert(sizeof(struct service_count) == LINE, "a service's counters are o
 
 struct port_count {
     uint64_t rx_dropped, tx_dropped, kernel_rx, kernel_tx;
+    uint64_t strays; /* came to this worker, although the port claims to bring them to their owner */
 };
 
 /* ---- what main and workers share ------------------------------------------------------------------------------- */
+
+/* RSS of a port: Toeplitz hash and RETA; table/rss.pxd. */
+struct rss;
+
+enum { BY_HASH, BY_RSS, BY_FLOW }; /* which function says who owns what comes to a local address (table/owner.pxd) */
+enum { BRINGS_INBOUND = 1 << INBOUND, BRINGS_OUTBOUND = 1 << OUTBOUND, BRINGS_ALL = 3 };
 
 struct port {
     uint64_t mac; /* 48 bits, as they stand in memory */
     be32 address; /* the director's own, 0: none */
     uint32_t mtu;
     uint8_t started, kernel_attached;
+    uint8_t rx_queues, tx_queues; /* worker i has queue i; one without hands its frames to worker i mod tx_queues */
+    uint8_t owned_by; /* of its local addresses: BY_... */
+    uint8_t brings;   /* bits: what it brings to the worker that owns it; the rest is looked at (stage/classify.pxd) */
+    struct rss *rss;
     struct local_pool *pool;
     int kernel_fd; /* TAP */
-    uint64_t kernel_refused; /* the kernel loop's counter */
-    uint8_t kernel_gone;     /* the kernel loop's: somebody has deleted the interface */
-    struct frame_ring *to_kernel[MAX_WORKERS], *from_kernel[MAX_WORKERS];
+    struct frame_ring **to_kernel, **from_kernel; /* of each worker */
+    uint64_t kernel_refused __attribute__((aligned(LINE))); /* the kernel loop's counter */
+    uint8_t kernel_gone; /* the kernel loop's: somebody has deleted the interface */
 };
+_Static_assert(sizeof(struct port) == 2 * LINE, "a port is found by a shift");
 
 enum { TIMEOUT_ESTABLISHED, TIMEOUT_TRANSITORY, TIMEOUT_CLOSED, TIMEOUT_UDP, N_TIMEOUTS };
 
@@ -296,28 +325,29 @@ struct shared {
     struct service **services; /* MAX_SERVICES, by id */
     struct server *servers;    /* MAX_SERVERS, by id */
     struct rte_rcu_qsbr *rcu;
-    struct rte_mempool *pool;
     uint32_t timeouts[N_TIMEOUTS]; /* ms */
     uint32_t n_ports, n_workers, mtu; /* mtu: the largest that a packet buffer holds */
     uint32_t stopping;
     int kernel_wake; /* eventfd of the kernel loop */
-    uint32_t kernel_asleep;
-    struct verb *verbs[MAX_WORKERS]; /* the mailboxes: a question to each worker, or NULL */
+    struct rss *inbound; /* says who owns what clients send; NULL: our hash does */
+    uint8_t all_by_hash; /* no address is owned by another function */
     struct port ports[MAX_PORTS];
+    uint32_t kernel_asleep __attribute__((aligned(LINE))); /* the kernel loop's */
 };
 
 /* A burst as columns: every stage fills its own and walks the rest. */
 struct batch {
     uint32_t n;
-    uint32_t port;
-    uint32_t n_parked; /* the first so many were parked, and not now received */
+    uint32_t n_parked; /* the first so many were parked */
+    uint8_t fresh;  /* received from a port just now: of other workers' packets, none has been handed over */
+    uint8_t brings; /* what its port claims to bring to the owner, and is not looked at; all, if it is not fresh */
     struct rte_mbuf *pkt[BURST];
     uint64_t addrs[BURST]; /* saddr | daddr << 32, as they stand in memory */
     uint64_t ports[BURST]; /* sport | dport << 16 | protocol << 32 */
     uint64_t hash[BURST];
     uint64_t hop[BURST];   /* where to: MAC (6 bytes), port, flags, as in struct server */
     uint64_t tcp[BURST];   /* acknowledgement, offset, flags, window, as they stand in the header; UDP: 0 */
-    uint32_t entry[BURST]; /* connection << 1 | direction, or NONE */
+    uint32_t entry[BURST]; /* connection << 1 | direction, or NONE; HAND: the worker that owns it */
     uint16_t l4[BURST];    /* offset of the L4 header in the frame */
     uint8_t verdict[BURST];
     uint8_t reason[BURST];
@@ -328,6 +358,7 @@ struct batch {
 
 struct tx_queue {
     uint32_t n;
+    uint32_t via; /* the worker that sends for us; its own id where it has a queue of the port */
     struct rte_mbuf *pkt[BURST];
 };
 
@@ -338,12 +369,12 @@ struct parked {
     struct rte_mbuf *pkt;
     uint32_t server, service;
     uint32_t since; /* ms */
-    uint32_t port;  /* it came in by */
 };
 
 struct worker {
     struct shared *shared;
     struct table table;
+    struct rte_mempool *pool; /* of its NUMA node */
     uint32_t id, lcore;
     uint32_t now; /* ms */
     uint32_t n_parked;
@@ -358,6 +389,11 @@ struct worker {
     struct batch batch;
     struct tx_queue tx[MAX_PORTS];
     struct parked parked[PARKING]; /* the first n_parked, oldest first */
+    uint64_t handed_in, handed_out; /* packets taken from, and put into rings between workers */
+    uint64_t unpublished;           /* bits: workers for which something stands in our rings since the last flush */
+    uint32_t first_source;          /* whose ring is next looked at first */
+    struct hand_ring *hand_to[MAX_WORKERS], *hand_from[MAX_WORKERS]; /* NULL for itself */
+    struct verb *verb __attribute__((aligned(LINE))); /* the mailbox: a question, or NULL. Written by main and the worker */
 } __attribute__((aligned(LINE)));
 
 #endif

@@ -13,13 +13,13 @@ cdef extern from "layout.h" nogil:
     enum:
         LINE, BURST, MAX_PORTS, MAX_WORKERS, MAX_SERVICES, MAX_SERVERS, MAX_SERVICE_SERVERS, MAX_WRR_SLOTS
         INBOUND, OUTBOUND
-        GO_ON, SEND, PUNT, DROP, PARK
+        GO_ON, SEND, PUNT, DROP, PARK, HAND
         FRAME_TRUNCATED, FRAME_SEGMENTED, NOT_FOR_US, ARP_TRUNCATED
         IPV4_TRUNCATED, IPV4_BAD_VERSION, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_CHECKSUM, FRAGMENT
         TCP_TRUNCATED, TCP_BAD_OFFSET, UDP_TRUNCATED, UDP_BAD_LENGTH, ICMP_TRUNCATED, ICMP_NOT_HANDLED
         PROTOCOL_NOT_SERVED, TTL_EXCEEDED, SPOOFED_SOURCE, NO_SERVICE, NO_CONNECTION, NO_SERVER, NO_LOCAL_PORT
         CONNECTIONS_EXHAUSTED, NEXT_HOP_UNRESOLVED, PARKING_FULL, CONNECTION_RESET, NO_KERNEL_INTERFACE
-        KERNEL_TOO_LONG, KERNEL_RING_FULL, KERNEL_REFUSED, NO_MBUF, TX_FULL
+        KERNEL_TOO_LONG, KERNEL_RING_FULL, KERNEL_REFUSED, NO_MBUF, HANDOVER_FULL, TX_FULL
         N_DROP_REASONS
         WHEEL_SLOTS, WHEEL_SHIFT, LIST_HALF_OPEN, LIST_FREE, LIST_DEAD, LIST_HEADS, REGION_VERSION
         ADDRESS_FREE, ADDRESS_VIRTUAL, ADDRESS_LOCAL, ADDRESS_SERVICE, ADDRESS_GONE
@@ -29,6 +29,8 @@ cdef extern from "layout.h" nogil:
         END_CLIENT, END_VIRTUAL, END_LOCAL, END_REAL, ALL_ENDS, MAX_MATCHES, RESETS_MS
         VERB_FIND, VERB_SWEEP, VERB_SEND
         PARKING, PARKING_SERVER, PARKING_MS
+        HAND_SLOTS, HAND_SEND
+        BY_HASH, BY_RSS, BY_FLOW, BRINGS_INBOUND, BRINGS_OUTBOUND, BRINGS_ALL
     uint32_t NONE
     uint64_t REGION_MAGIC
     const char *drop_keys[1]
@@ -116,19 +118,27 @@ cdef extern from "layout.h" nogil:
         uint32_t cursor
 
     struct port_count:
-        uint64_t rx_dropped, tx_dropped, kernel_rx, kernel_tx
+        uint64_t rx_dropped, tx_dropped, kernel_rx, kernel_tx, strays
+
+    struct hand_ring:
+        uint32_t head, filled, tail_seen, tail, head_seen
+        size_t slots[1]
+
+    struct rss:
+        pass
 
     struct port:
         uint64_t mac
         be32 address
         uint32_t mtu
-        uint8_t started, kernel_attached
+        uint8_t started, kernel_attached, rx_queues, tx_queues, owned_by, brings
+        rss *rss
         local_pool *pool
         int kernel_fd
         uint64_t kernel_refused
         uint8_t kernel_gone
-        frame_ring *to_kernel[1]
-        frame_ring *from_kernel[1]
+        frame_ring **to_kernel
+        frame_ring **from_kernel
 
     struct match:
         be32 address, mask
@@ -147,16 +157,17 @@ cdef extern from "layout.h" nogil:
         service **services
         server *servers
         rte_rcu_qsbr *rcu
-        rte_mempool *pool
         uint32_t timeouts[4]
         uint32_t n_ports, n_workers, mtu, stopping
         int kernel_wake
         uint32_t kernel_asleep
-        verb *verbs[1]
+        rss *inbound
+        uint8_t all_by_hash
         port ports[1]
 
     struct batch:
-        uint32_t n, port, n_parked
+        uint32_t n, n_parked
+        uint8_t fresh, brings
         rte_mbuf *pkt[32]
         uint64_t addrs[32]
         uint64_t ports[32]
@@ -172,16 +183,17 @@ cdef extern from "layout.h" nogil:
         uint32_t waited_for[32]
 
     struct tx_queue:
-        uint32_t n
+        uint32_t n, via
         rte_mbuf *pkt[32]
 
     struct parked:
         rte_mbuf *pkt
-        uint32_t server, service, since, port
+        uint32_t server, service, since
 
     struct worker:
         shared *shared
         table table
+        rte_mempool *pool
         uint32_t id, lcore, now, n_parked, icmp_tokens, icmp_refilled
         uint64_t tsc_zero, ms_per_tick, turns, busy_turns, packets, ticks, busy_ticks
         uint64_t drops[1]
@@ -191,3 +203,8 @@ cdef extern from "layout.h" nogil:
         batch batch
         tx_queue tx[1]
         parked parked[1]
+        uint64_t handed_in, handed_out, unpublished
+        uint32_t first_source
+        hand_ring *hand_to[1]
+        hand_ring *hand_from[1]
+        verb *verb

@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from fastpath.dpdk.eal cimport (
     rte_rcu_qsbr_quiescent, rte_rcu_qsbr_thread_offline, rte_rcu_qsbr_thread_online, rte_rdtsc)
+from fastpath.layout cimport port as struct_port
 from fastpath.layout cimport worker
 from fastpath.stage.answer cimport answer
 from fastpath.stage.classify cimport classify
@@ -12,22 +13,30 @@ from fastpath.stage.expire cimport expire
 from fastpath.stage.lookup cimport lookup
 from fastpath.stage.punt cimport punt, send_for_kernel
 from fastpath.stage.rewrite cimport rewrite
-from fastpath.stage.rx cimport receive
+from fastpath.stage.rx cimport collect, receive
 from fastpath.stage.schedule cimport schedule
 from fastpath.stage.track cimport track
 from fastpath.table.clock cimport clock_ms
 from fastpath.table.frame_ring cimport load_acquire
 
 
+cdef inline uint32_t take_in(worker *w, uint32_t port, uint32_t fresh) noexcept nogil:
+    """The next batch: of packets received before, or, `fresh`, from a port's queue; how many."""
+    cdef const struct_port *p = &w.shared.ports[port]
+    if not p.started:  # EAL has it, we do not
+        return 0
+    if not fresh:
+        send_for_kernel(w, port)
+        return collect(w)
+    return receive(w, port) if w.id < p.rx_queues else 0
+
+
 cdef inline uint32_t worker_turn(worker *w, uint32_t now) noexcept nogil:
     """One turn at `now` (ms); returns the packets received."""
-    cdef uint32_t port, packets = 0
+    cdef uint32_t source, packets = 0
     w.now = now
-    for port in range(w.shared.n_ports):
-        if not w.shared.ports[port].started:  # EAL has it, we do not
-            continue
-        send_for_kernel(w, port)
-        if receive(w, port):
+    for source in range(2 * w.shared.n_ports):  # before what a port brings, what came before and waits
+        if take_in(w, source >> 1, source & 1):
             classify(w)
             lookup(w)
             schedule(w)

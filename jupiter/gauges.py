@@ -80,7 +80,7 @@ class Gauges:
         for port, then, now in zip(self._ports, earlier.ports, later.ports, strict=True):
             counted = engine.port_counters(port.number)
             values = {k: v - getattr(port.base, k) for k, v in counted._asdict().items() if not k.startswith("mbufs_")}
-            del values["kernel_rx_packets"], values["kernel_tx_packets"]
+            del values["kernel_rx_packets"], values["kernel_tx_packets"], values["strays"]
             found.append(
                 DeviceTraffic(
                     device=port.device,

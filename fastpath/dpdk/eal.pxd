@@ -19,6 +19,7 @@ cdef extern from "<rte_launch.h>" nogil:
 cdef extern from "<rte_lcore.h>" nogil:
     unsigned int rte_get_main_lcore()
     unsigned int rte_get_next_lcore(unsigned int i, int skip_main, int wrap)
+    unsigned int rte_lcore_to_socket_id(unsigned int lcore)
     unsigned int RTE_MAX_LCORE
     unsigned int rte_socket_count()
     int rte_socket_id_by_idx(unsigned int i)

@@ -1,16 +1,18 @@
 # One turn by hand: what tests and the benchmark drive. Part of engine.pyx.
 
-cdef feed(uint32_t port, bytes frame, uint64_t flags):
+cdef feed(worker *w, uint32_t port, bytes frame, uint64_t flags):
+    """Into the worker's queue of a ring port."""
     cdef rte_mbuf *m
     cdef char *room
     need(is_ring(port), f"port {port} is not made of rings.")
-    m = rte_pktmbuf_alloc(S.pool)
+    need(w.id < S.ports[port].rx_queues, f"port {port} has no queue for worker {w.id}.")
+    m = rte_pktmbuf_alloc(w.pool)
     need(m != NULL, "No packet buffer left.")
     room = rte_pktmbuf_append(m, <uint16_t>len(frame))
     need(room != NULL, f"A frame of {len(frame)} bytes does not fit a packet buffer.")
     memcpy(room, <const char *>frame, len(frame))
     m.ol_flags |= flags
-    need(rte_ring_enqueue(<rte_ring *><size_t>rings[port][0], m) == 0, f"port {port}: its ring is full.")
+    need(rte_ring_enqueue(<rte_ring *><size_t>rings[port][w.id][0], m) == 0, f"port {port}: its ring is full.")
 
 
 cdef list drain(uint32_t port, uint32_t worker):
@@ -20,7 +22,8 @@ cdef list drain(uint32_t port, uint32_t worker):
     cdef frame_ring *r = S.ports[port].to_kernel[worker]
     cdef uint8_t *frame
     out = []
-    while rte_ring_dequeue(<rte_ring *><size_t>rings[port][1], <void **>&m) == 0:
+    while worker < S.ports[port].tx_queues and rte_ring_dequeue(
+            <rte_ring *><size_t>rings[port][worker][1], <void **>&m) == 0:
         out.append((port, PyBytes_FromStringAndSize(<char *>frame_at(m, 0), m.pkt_len)))
         rte_pktmbuf_free(m)
     while not ring_is_empty(r):
@@ -36,11 +39,15 @@ cdef bint is_ring(port):
 
 cdef bint is_idle(worker *w):
     """Whether a turn at the same time would find nothing to do."""
-    cdef uint32_t port
+    cdef uint32_t port, source
     for port in range(S.n_ports):
         if S.ports[port].started and not ring_is_empty(S.ports[port].from_kernel[w.id]):
             return False
-        if is_ring(port) and rte_ring_count(<rte_ring *><size_t>rings[port][0]):
+        if is_ring(port) and w.id < S.ports[port].rx_queues and rte_ring_count(
+                <rte_ring *><size_t>rings[port][w.id][0]):
+            return False
+    for source in range(S.n_workers):
+        if source != w.id and not hand_is_empty(w.hand_from[source]):
             return False
     return not parking_is_due(w) and not wheel_is_behind(w) and not half_open_is_due(w)
 
@@ -52,7 +59,7 @@ cdef uint32_t take_turn(worker *w, uint32_t now) noexcept nogil:
 def handles(worker=0, port=0):
     cdef layout_worker *w = worker_at(worker)
     need(is_ring(port), f"port {port} is not made of rings.")
-    return Handles(<size_t>&take_turn, <size_t>w, <size_t>S.pool, *rings[port])
+    return Handles(<size_t>&take_turn, <size_t>w, <size_t>w.pool, *rings[port][w.id])
 
 
 def run_once(frames, worker=0, now=None, kernel=()):
@@ -62,7 +69,7 @@ def run_once(frames, worker=0, now=None, kernel=()):
     need(not running, "run_once() takes the turns itself: start() must not have been called.")
     for item in frames:
         port, frame, *flags = (0, item) if isinstance(item, bytes) else item
-        feed(port, frame, flags[0] if flags else 0)
+        feed(w, port, frame, flags[0] if flags else 0)
     for port, frame in kernel:
         ring = port_at(port).from_kernel[w.id]
         within(len(frame), 14, ring.frame_max, "length of a frame from the kernel")

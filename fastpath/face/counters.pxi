@@ -9,7 +9,7 @@ cdef void add_counts(uint64_t id, uint64_t *total) noexcept:
     """A server's counters over all workers, in the order of ServerCounters, on top of what is there."""
     cdef server_count *c
     cdef uint32_t k
-    for k in range(N_WORKERS):
+    for k in range(S.n_workers):
         c = &W[k].server_counts[id]
         total[0] += c.active
         total[1] += c.total
@@ -63,7 +63,7 @@ def service_counters(service):
     started()
     id = within(service, 0, MAX_SERVICES - 1, "service id")
     rows = []
-    for i in range(N_WORKERS):
+    for i in range(S.n_workers):
         c = &W[i].service_counts[id]
         rows.append((c.drops[INBOUND], c.drop_bytes[INBOUND], c.drops[OUTBOUND], c.drop_bytes[OUTBOUND]))
     return ServiceCounters(*over_workers(rows))
@@ -72,7 +72,7 @@ def service_counters(service):
 def drops():
     started()
     counts = dict.fromkeys(DROP_REASONS, 0)
-    for i in range(N_WORKERS):
+    for i in range(S.n_workers):
         for reason in range(N_DROP_REASONS):
             counts[drop_keys[reason].decode()] += W[i].drops[reason]
     counts[drop_keys[KERNEL_REFUSED].decode()] = sum([S.ports[p].kernel_refused for p in range(S.n_ports)])
@@ -85,14 +85,15 @@ def port_counters(port):
     port_at(port)
     rte_eth_stats_get(port, &stats)
     rows = []
-    for i in range(N_WORKERS):
+    for i in range(S.n_workers):
         c = &W[i].ports[<uint32_t>port]
-        rows.append((c.rx_dropped, c.tx_dropped, c.kernel_rx, c.kernel_tx))
-    rx_dropped, tx_dropped, kernel_rx, kernel_tx = over_workers(rows)
+        rows.append((c.rx_dropped, c.tx_dropped, c.kernel_rx, c.kernel_tx, c.strays))
+    rx_dropped, tx_dropped, kernel_rx, kernel_tx, strays = over_workers(rows)
     return PortCounters(
         stats.ipackets, stats.ibytes, stats.ierrors, stats.rx_nombuf, stats.imissed, rx_dropped, stats.opackets,
-        stats.obytes, stats.oerrors, tx_dropped, kernel_rx, kernel_tx,
-        rte_mempool_in_use_count(S.pool), rte_mempool_avail_count(S.pool))
+        stats.obytes, stats.oerrors, tx_dropped, kernel_rx, kernel_tx, strays,
+        sum([rte_mempool_in_use_count(<rte_mempool *><size_t>pool) for pool in pools.values()]),
+        sum([rte_mempool_avail_count(<rte_mempool *><size_t>pool) for pool in pools.values()]))
 
 
 def port_link(port):
@@ -117,16 +118,22 @@ cdef tuple kernel_depths(worker *w):
             sum([ring_depth(S.ports[p].from_kernel[w.id]) for p in ports]))
 
 
+cdef worker_row(worker *w):
+    cdef region *r = w.table.region
+    return WorkerCounters(
+        w.lcore, w.turns, w.busy_turns, w.packets, r.in_use, r.half_open, w.table.capacity - r.in_use, w.ticks,
+        w.busy_ticks, w.n_parked, *kernel_depths(w), w.handed_in, w.handed_out,
+        sum([w.ports[p].strays for p in range(S.n_ports)]),
+        sum([hand_depth(w.hand_from[source]) for source in range(S.n_workers) if source != w.id]))
+
+
 def worker_counters():
     started()
-    return [WorkerCounters(
-        W[i].lcore, W[i].turns, W[i].busy_turns, W[i].packets, W[i].table.region.in_use, W[i].table.region.half_open,
-        W[i].table.capacity - W[i].table.region.in_use, W[i].ticks, W[i].busy_ticks, W[i].n_parked,
-        *kernel_depths(W[i])) for i in range(N_WORKERS)]
+    return [worker_row(W[i]) for i in range(S.n_workers)]
 
 
 def progress():
-    return [W[i].turns for i in range(N_WORKERS) if W[i] != NULL]
+    return [W[i].turns for i in range(S.n_workers if S != NULL else 0) if W[i] != NULL]
 
 
 cdef struct port_usage:
@@ -150,19 +157,26 @@ cdef void add_up_usage(worker *w, uint32_t end, port_usage *rows) noexcept nogil
         row.most = max(row.most, active)
 
 
+cdef uint64_t own_ports(const port *p, uint32_t worker):
+    """Local ports towards one server that a worker may use: its part of all tuples, or those of its own addresses."""
+    if p.pool == NULL:
+        return 0
+    if p.owned_by == BY_FLOW:
+        return <uint64_t>LOCAL_PORTS * len(range(worker, p.pool.n, S.n_workers))
+    return p.pool.size // S.n_workers
+
+
 def usage():
     cdef port_usage rows[16]  # MAX_PORTS
-    cdef local_pool *pool
     started()
     found = []
-    for i in range(N_WORKERS):
+    for i in range(S.n_workers):
         memset(rows, 0, sizeof(rows))
         with nogil:
             add_up_usage(W[<uint32_t>i], servers_end, rows)
         for p in range(S.n_ports):
             if S.ports[p].started:
-                pool = S.ports[p].pool
-                size = 0 if pool == NULL else pool.size
+                size = own_ports(&S.ports[p], i)
                 found.append(Usage(i, p, rows[p].tcp, rows[p].udp, size, max(0, size - rows[p].most)))
     return found
 

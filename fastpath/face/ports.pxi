@@ -13,23 +13,35 @@ cdef check(int rc, str name, str what):
         raise EngineError(f"Port {name}: {what}: {rte_strerror(-rc).decode()}.")
 
 
+cdef judge_queues(str name, const rte_eth_dev_info *info):
+    need(info.max_rx_queues > 0 and info.max_tx_queues > 0,
+         f"Port {name}: {info.max_rx_queues} receive and {info.max_tx_queues} transmit queues, one of each is needed.")
+    # The kernel spreads frames over all sockets of its fanout group, whoever polls them.
+    need(info.driver_name != b"net_af_packet" or info.max_rx_queues <= S.n_workers,
+         f"Port {name}: qpairs={info.max_rx_queues} with {S.n_workers} worker lcores: what comes to a queue without a worker "
+         f"would be lost. Give at most {S.n_workers}.")
+
+
 cdef tuple configure(uint16_t number, str name, uint16_t rx_size, uint16_t tx_size, uint32_t mtu):
-    """One queue pair a worker, started; takes what is for its MAC address, and multicast. Returns the sizes it has got."""
+    """A queue pair for each worker, as far as the port has them, started; takes what is for its MAC address, and multicast.
+    Returns the sizes that it has got, in descriptors."""
     cdef rte_eth_conf conf
     cdef rte_eth_dev_info info
-    cdef uint16_t queue
+    cdef uint16_t rx_queues, tx_queues, queue
+    cdef int node = max(rte_eth_dev_socket_id(number), 0)
     check(rte_eth_dev_info_get(number, &info), name, "cannot be asked for its abilities")
+    judge_queues(name, &info)
+    rx_queues = min(S.n_workers, info.max_rx_queues)
+    tx_queues = min(S.n_workers, info.max_tx_queues)
     memset(&conf, 0, sizeof(conf))
     conf.rxmode.mtu = mtu
     conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM
-    need(info.max_rx_queues >= N_WORKERS and info.max_tx_queues >= N_WORKERS,
-         f"Port {name}: {info.max_rx_queues} receive and {info.max_tx_queues} transmit queues, {N_WORKERS} of each needed.")
-    check(rte_eth_dev_configure(number, N_WORKERS, N_WORKERS, &conf), name, "cannot be configured")
+    check(rte_eth_dev_configure(number, rx_queues, tx_queues, &conf), name, "cannot be configured")
     check(rte_eth_dev_adjust_nb_rx_tx_desc(number, &rx_size, &tx_size), name, "ring sizes")
-    for queue in range(N_WORKERS):
-        socket = max(rte_eth_dev_socket_id(number), 0)
-        check(rte_eth_rx_queue_setup(number, queue, rx_size, socket, NULL, S.pool), name, "receive queue")
-        check(rte_eth_tx_queue_setup(number, queue, tx_size, socket, NULL), name, "transmit queue")
+    for queue in range(rx_queues):
+        check(rte_eth_rx_queue_setup(number, queue, rx_size, node, NULL, W[queue].pool), name, f"receive queue {queue}")
+    for queue in range(tx_queues):
+        check(rte_eth_tx_queue_setup(number, queue, tx_size, node, NULL), name, f"transmit queue {queue}")
     check(rte_eth_dev_start(number), name, "does not start")
     # The kernel's protocols (OSPF, VRRP, ND) come by multicast; a PMD that cannot filter so much has to take all.
     if rte_eth_allmulticast_enable(number) != 0:
@@ -46,12 +58,17 @@ cdef open_port(uint16_t number, str name, uint32_t mtu, uint64_t mac):
     p.mac = mac
     p.mtu = mtu
     p.kernel_fd = -1
-    for i in range(N_WORKERS):
+    p.rx_queues, p.tx_queues = <uint8_t>info.nb_rx_queues, <uint8_t>info.nb_tx_queues
+    p.brings = BRINGS_ALL if S.n_workers == 1 else 0
+    p.to_kernel = <frame_ring **>aligned_memory(S.n_workers * sizeof(void *))
+    p.from_kernel = <frame_ring **>aligned_memory(S.n_workers * sizeof(void *))
+    for i in range(S.n_workers):
         p.to_kernel[i] = make_frame_ring(mtu + 22)
         p.from_kernel[i] = make_frame_ring(mtu + 22)
+        W[i].tx[number].via = i if i < p.tx_queues else i % p.tx_queues
     p.started = 1
     S.n_ports = max(S.n_ports, number + 1)
-    return Port(number, name, info.driver_name.decode(), mac.to_bytes(6, "little"), N_WORKERS, N_WORKERS)
+    return Port(number, name, info.driver_name.decode(), mac.to_bytes(6, "little"), p.rx_queues, p.tx_queues)
 
 
 def add_port(name, rx_size=256, tx_size=512, mtu=1500):
@@ -69,19 +86,26 @@ def add_port(name, rx_size=256, tx_size=512, mtu=1500):
     return open_port(number, name, mtu, load48(mac.addr_bytes))
 
 
-def add_ring_port(name):
-    cdef rte_ring *rx
-    cdef rte_ring *tx
+cdef make_port_ring(str name, rte_ring **place):
+    place[0] = rte_ring_create(name.encode(), RING_PORT_SLOTS, 0, RING_F_SP_ENQ | RING_F_SC_DEQ)
+    need(place[0] != NULL, f"Ring {name}: no memory: {eal_error()}.")
+
+
+def add_ring_port(name, queues=None):
+    cdef rte_ring *rx[64]  # MAX_WORKERS
+    cdef rte_ring *tx[64]
+    cdef uint32_t n, i
     started()
     need(not running, "Ports are added between init() and start().")
-    rx = rte_ring_create(f"{name}-rx".encode(), RING_PORT_SLOTS, 0, RING_F_SP_ENQ | RING_F_SC_DEQ)
-    tx = rte_ring_create(f"{name}-tx".encode(), RING_PORT_SLOTS, 0, RING_F_SP_ENQ | RING_F_SC_DEQ)
-    need(rx != NULL and tx != NULL, f"Port {name}: no memory for its rings: {eal_error()}.")
-    number = rte_eth_from_rings(name.encode(), &rx, 1, &tx, 1, 0)
+    n = S.n_workers if queues is None else <uint32_t>within(queues, 1, S.n_workers, f"Port {name}: queues")
+    for i in range(n):
+        make_port_ring(f"{name}-rx{i}", &rx[i])
+        make_port_ring(f"{name}-tx{i}", &tx[i])
+    number = rte_eth_from_rings(name.encode(), rx, n, tx, n, 0)
     need(number >= 0, f"Port {name}: cannot be made: {eal_error()}.")
     ring_sizes[number] = configure(number, name, 1024, 1024, S.mtu)
     rings.extend([None] * (number + 1 - len(rings)))
-    rings[number] = (<size_t>rx, <size_t>tx)
+    rings[number] = [(<size_t>rx[i], <size_t>tx[i]) for i in range(n)]
     made = open_port(number, name, S.mtu, int.from_bytes(bytes([2, 0, 0, 0, 0, number + 1]), "little"))
     S.ports[number].kernel_attached = 1
     return made

@@ -227,9 +227,9 @@ cdef fill_map(service_map *m, local):
     for id in range(service_ids):
         if S.services[id] != NULL:
             map_put_service(m, S.services[id])
-    for addresses in local.values():
-        for address in addresses:
-            map_put(m, map_key(be32_of(address), 0, 0), ADDRESS_LOCAL, 0)
+    for port, addresses in local.items():
+        for i, address in enumerate(addresses):
+            map_put(m, map_key(be32_of(address), 0, 0), ADDRESS_LOCAL, <uint32_t>port | <uint32_t>(i % S.n_workers) << 16)
 
 
 cdef local_pool *build_pool(addresses) except? NULL:

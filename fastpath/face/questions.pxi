@@ -45,7 +45,7 @@ cdef deliver(uint32_t worker):
         first = queue[0]
         if not first.posted:
             first.posted = True
-            store_pointer(&S.verbs[worker], &first.verb)
+            store_pointer(&w.verb, &first.verb)
         while not running and not load_acquire(&first.verb.done):
             first.verb.now = w.now - 1  # its clock stands, and no turn is to wait for the next millisecond
             answer_verb(w)
@@ -63,7 +63,7 @@ cdef deliver(uint32_t worker):
 
 cdef worker *worker_at(value) except NULL:
     started()
-    return W[within(value, 0, N_WORKERS - 1, "worker")]
+    return W[within(value, 0, S.n_workers - 1, "worker")]
 
 
 cdef take_matches(Question q, matches):

@@ -51,52 +51,96 @@ cdef list worker_lcores():
     return found
 
 
-cdef make_shared(timeouts, unsigned int buffers, unsigned int mtu):
+cdef make_shared(timeouts, uint32_t mtu, uint32_t n_workers):
     global S, stays
     stays = <uint8_t *>lazy_memory(MAX_SERVERS)
     S = <shared *>aligned_memory(sizeof(shared))
     S.services = <service **>lazy_memory(MAX_SERVICES * sizeof(void *))
     S.servers = <server *>lazy_memory(MAX_SERVERS * sizeof(server))
     S.map = map_new(0)
-    S.n_workers = N_WORKERS
+    S.n_workers = n_workers
+    S.all_by_hash = 1
     S.kernel_wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
     for i, seconds in enumerate(timeouts):
         S.timeouts[i] = <uint32_t>(seconds * 1000)
     S.mtu = mtu
     for i in range(MAX_PORTS):
         S.ports[i].kernel_fd = -1
-    S.rcu = <rte_rcu_qsbr *>aligned_memory(rte_rcu_qsbr_get_memsize(N_WORKERS))
-    rte_rcu_qsbr_init(S.rcu, N_WORKERS)
-    # Ethernet and one VLAN tag around the MTU; 2,048 bytes is what every PMD expects at least.
-    room = max(2048, mtu + 22) + RTE_PKTMBUF_HEADROOM
-    S.pool = rte_pktmbuf_pool_create(b"packets", buffers, MBUF_CACHE, 0, <uint16_t>room, -1)
-    if S.pool == NULL:
-        raise EngineError(f"No memory for {buffers} packet buffers of {room} bytes ({buffers * room >> 20} MB): "
-                          f"{eal_error()}.")
+    S.rcu = <rte_rcu_qsbr *>aligned_memory(rte_rcu_qsbr_get_memsize(n_workers))
+    rte_rcu_qsbr_init(S.rcu, n_workers)
 
 
-cdef str make_worker(uint32_t id, uint32_t lcore, uint32_t connections):
-    """Lay out one worker with its connection region; returns the kind of pages that it lies on."""
-    cdef worker *w = <worker *>aligned_memory(sizeof(worker))
+cdef uint32_t room_of(uint32_t mtu):
+    """Bytes of a packet buffer: Ethernet and one VLAN tag around the MTU; 2,048 is what every PMD expects at least."""
+    return max(2048, mtu + 22) + RTE_PKTMBUF_HEADROOM
+
+
+def buffers_for(workers, descriptors):
+    within(workers, 1, MAX_WORKERS, "workers")
+    within(descriptors, 0, 1 << 20, "descriptors")
+    # What each worker may hold: the queues of its ports, its batch and transmit buffers, its cache of the pool, its parking;
+    # and, handed over to it, two full rings: more only stand there when it is too slow anyway.
+    held = descriptors + BURST * (1 + MAX_PORTS) + 2 * MBUF_CACHE + PARKING + (2 * HAND_SLOTS if workers > 1 else 0)
+    return max(MIN_BUFFERS, workers * held)
+
+
+def buffer_bytes(workers, descriptors, mtu=1500):
+    return buffers_for(workers, descriptors) * (room_of(mtu) + sizeof(rte_mbuf) + LINE)
+
+
+cdef make_pools(lcores, uint32_t buffers, uint32_t mtu):
+    """Packet buffers: each NUMA node that has workers gets its share."""
+    cdef rte_mempool *pool
+    nodes = [int(rte_lcore_to_socket_id(lcore)) for lcore in lcores]
+    for node in sorted(set(nodes)):
+        n = max(512, buffers * nodes.count(node) // len(nodes))
+        pool = rte_pktmbuf_pool_create(f"packets-{node}".encode(), n, MBUF_CACHE, 0, <uint16_t>room_of(mtu), node)
+        if pool == NULL:
+            raise EngineError(f"No memory for {n} packet buffers of {room_of(mtu)} bytes ({n * room_of(mtu) >> 20} MB) on "
+                              f"NUMA node {node}: {eal_error()}.")
+        pools[node] = <size_t>pool
+
+
+cdef region *make_region(uint32_t connections, hash_key, bint *huge) except NULL:
     cdef region plan
     cdef region *r
-    cdef bint huge
     region_plan(&plan, connections)
-    r = region_map(plan.bytes, &huge)
+    r = region_map(plan.bytes, huge)
     if r == NULL:
         raise EngineError(f"No memory for {connections} connections ({plan.bytes >> 20} MB).")
-    region_init(r, connections, int.from_bytes(os.urandom(8), "little"), int.from_bytes(os.urandom(8), "little"))
-    table_open(&w.table, r)
+    region_init(r, connections, hash_key[0], hash_key[1])
+    return r
+
+
+cdef str make_worker(uint32_t id, uint32_t lcore, uint32_t connections, hash_key):
+    """Lay out one worker with its connection region; returns the kind of pages that it lies on."""
+    cdef worker *w = <worker *>aligned_memory(sizeof(worker))
+    cdef bint huge
+    table_open(&w.table, make_region(connections, hash_key, &huge))
     w.shared = S
     w.id = id
     w.lcore = lcore
+    w.pool = <rte_mempool *><size_t>pools[rte_lcore_to_socket_id(lcore)]
     w.server_counts = <server_count *>lazy_memory(MAX_SERVERS * sizeof(server_count))
     w.service_counts = <service_count *>lazy_memory(MAX_SERVICES * sizeof(service_count))
+    for port in range(MAX_PORTS):
+        w.tx[port].via = id
     w.tsc_zero = rte_rdtsc()
     w.ms_per_tick = <uint64_t>((1000 << 64) // rte_get_tsc_hz())
     rte_rcu_qsbr_thread_register(S.rcu, id)
+    questions.append(deque())
     W[id] = w
     return "huge pages" if huge else "normal pages"
+
+
+cdef connect_workers():
+    """A ring from each worker to each other one, on the node of the one that reads it."""
+    cdef hand_ring *ring
+    for target in range(S.n_workers):
+        for source in range(S.n_workers):
+            if source != target:
+                ring = <hand_ring *>aligned_memory(sizeof(hand_ring))
+                W[source].hand_to[target] = W[target].hand_from[source] = ring
 
 
 def region_bytes(connections):
@@ -106,23 +150,29 @@ def region_bytes(connections):
     return plan.bytes
 
 
-def init(argv, connections=1 << 20, timeouts=Timeouts(), buffers=16384, mtu=1500):
+def init(argv, connections=1 << 20, timeouts=Timeouts(), buffers=None, mtu=1500, descriptors=0):
     global initialised
     if initialised:
         raise EngineError("The data plane was started before: one EAL a process.")
     within(connections, 1024, 1 << 30, "connections")
-    within(buffers, 512, 1 << 24, "buffers")
+    if buffers is not None:
+        within(buffers, 512, 1 << 24, "buffers")
     within(mtu, 68, 9600, "mtu")
     for name, seconds in timeouts._asdict().items():
         within(seconds, 1, MAX_TIMEOUT, f"timeout {name}")
     initialised = True
     start_eal(argv)
-    lcores = worker_lcores()[:N_WORKERS]
-    make_shared(timeouts, buffers, mtu)
+    lcores = worker_lcores()
+    n = len(lcores)
+    need(n <= MAX_WORKERS, f"EAL has {n} worker lcores, at most {MAX_WORKERS} are used.")
+    make_shared(timeouts, mtu, n)
+    make_pools(lcores, buffers_for(n, descriptors) if buffers is None else buffers, mtu)
+    # All workers hash alike: the hash says whose a tuple is.
+    hash_key = [int.from_bytes(os.urandom(8), "little") for _ in range(2)]
     for i, lcore in enumerate(lcores):
-        pages = make_worker(i, lcore, connections // N_WORKERS)
-    return Environment(rte_get_main_lcore(), tuple(lcores), pages, W[0].table.region.bytes * N_WORKERS,
-                       rte_get_tsc_hz())
+        pages = make_worker(i, lcore, max(1024, connections // n), hash_key)
+    connect_workers()
+    return Environment(rte_get_main_lcore(), tuple(lcores), pages, W[0].table.region.bytes * n, rte_get_tsc_hz())
 
 
 def start():
@@ -130,10 +180,11 @@ def start():
     started()
     need(not running, "The workers are running already.")
     S.stopping = 0
-    for i in range(N_WORKERS):
-        if rte_eal_remote_launch(worker_main, W[i], W[i].lcore) != 0:
-            raise EngineError(f"Worker lcore {W[i].lcore} is busy.")
     running = True
+    for i in range(S.n_workers):
+        if rte_eal_remote_launch(worker_main, W[i], W[i].lcore) != 0:
+            stop()
+            raise EngineError(f"Worker lcore {W[i].lcore} is busy.")
 
 
 def stop():
@@ -143,14 +194,15 @@ def stop():
         return
     store_release(&S.stopping, 1)
     write(S.kernel_wake, &one, 8)
-    for i in range(N_WORKERS):
+    for i in range(S.n_workers):
         if running:
             lcore = W[i].lcore
             wait_lcore(lcore)
     running = False
-    for i in range(N_WORKERS):
+    for i in range(S.n_workers):
         if W[i] != NULL:
             empty_parking(W[i])
+            empty_rings(W[i])
             deliver(i)
     while kernel_looping:
         time.sleep(0.001)
@@ -159,6 +211,19 @@ def stop():
 cdef wait_lcore(unsigned int lcore):
     with nogil:
         rte_eal_wait_lcore(lcore)
+
+
+cdef empty_rings(worker *w):
+    """What was handed over and not taken is gone, under the reason of what is handed over too fast."""
+    cdef size_t slots[32]
+    cdef uint32_t n
+    for source in range(S.n_workers):
+        n = 1
+        while source != w.id and n:
+            n = hand_take(w.hand_from[source], slots, 32)
+            for i in range(n):
+                rte_pktmbuf_free(<rte_mbuf *>(slots[i] & ~<size_t>HAND_SEND))
+            w.drops[HANDOVER_FULL] += n
 
 
 def close():

@@ -10,7 +10,9 @@ from fastpath.net.ethernet cimport turn_ethernet
 from fastpath.net.frame cimport frame_at, load16, load32, rte_be_to_cpu_16, rte_cpu_to_be_16, store16, store32
 from fastpath.net.headers cimport (
     ETH_LEN, ETH_TYPE, ETHERTYPE_IPV4, ICMP_CHECKSUM, ICMP_CODE, ICMP_ECHO_REPLY, ICMP_LEN, ICMP_REST, ICMP_TYPE,
-    IPV4_CHECKSUM, IPV4_DST, IPV4_LEN, IPV4_SRC, IPV4_TOTAL_LENGTH, IPV4_TTL, PROTO_ICMP)
+    ICMP_PARAMETER_PROBLEM, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, IPV4_CHECKSUM, IPV4_DST, IPV4_FRAGMENT, IPV4_LEN,
+    IPV4_OFFSET_MASK, IPV4_PROTOCOL, IPV4_SRC, IPV4_TOTAL_LENGTH, IPV4_TTL, IPV4_VERSION_IHL, L4_SPORT, PROTO_ICMP,
+    PROTO_TCP, PROTO_UDP, UDP_LEN)
 from fastpath.net.ipv4 cimport OWN_TTL, write_ipv4
 
 cdef extern from *:
@@ -35,6 +37,26 @@ cdef inline void answer_echo(rte_mbuf *m, uint8_t *icmp, uint32_t length, uint64
     if load16(icmp + ICMP_CHECKSUM) == 0:  # right, unless the whole reply is zeros: an update cannot tell
         store16(icmp + ICMP_CHECKSUM, compute(icmp, length))
     turn_ethernet(eth, mac)
+
+
+cdef inline bint quoted_flow(const uint8_t *icmp, uint32_t length, uint64_t *addrs, uint64_t *ports) noexcept nogil:
+    """The reverse of the tuple that an ICMP error quotes: what its receiver knows the connection by. False: none to be seen.
+
+    length: of the ICMP message. Eight bytes of the quoted packet's L4 header are enough (RFC 792, RFC 5508 section 4).
+    """
+    cdef const uint8_t *ip = icmp + ICMP_LEN
+    cdef uint32_t header, l4
+    if icmp[ICMP_TYPE] not in (ICMP_UNREACHABLE, ICMP_TIME_EXCEEDED, ICMP_PARAMETER_PROBLEM) or length < ICMP_LEN + IPV4_LEN:
+        return False
+    header = (ip[IPV4_VERSION_IHL] & 15) * 4
+    if ip[IPV4_VERSION_IHL] >> 4 != 4 or header < IPV4_LEN or length < ICMP_LEN + header + UDP_LEN:
+        return False
+    if ip[IPV4_PROTOCOL] not in (PROTO_TCP, PROTO_UDP) or load16(ip + IPV4_FRAGMENT) & rte_cpu_to_be_16(IPV4_OFFSET_MASK):
+        return False
+    l4 = load32(ip + header + L4_SPORT)
+    addrs[0] = load32(ip + IPV4_DST) | <uint64_t>load32(ip + IPV4_SRC) << 32
+    ports[0] = (l4 << 16 | l4 >> 16) | <uint64_t>ip[IPV4_PROTOCOL] << 32
+    return True
 
 
 cdef inline int answer_error(rte_mbuf *m, uint8_t type, uint8_t code, be32 source, uint64_t mac) noexcept nogil:

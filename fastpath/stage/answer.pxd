@@ -100,7 +100,7 @@ cdef inline bint send_frames(worker *w, verb *v) noexcept nogil:
     cdef rte_mbuf *m
     while budget and v.entries:
         length = load32(v.frames + v.cursor)
-        m = rte_pktmbuf_alloc(w.shared.pool)
+        m = rte_pktmbuf_alloc(w.pool)
         if m == NULL:
             w.drops[NO_MBUF] += 1
         else:
@@ -114,7 +114,7 @@ cdef inline bint send_frames(worker *w, verb *v) noexcept nogil:
 
 
 cdef inline void answer(worker *w) noexcept nogil:
-    cdef verb *v = take_verb(&w.shared.verbs[w.id])
+    cdef verb *v = take_verb(&w.verb)
     cdef bint done
     if v == NULL:
         return
@@ -126,5 +126,5 @@ cdef inline void answer(worker *w) noexcept nogil:
         done = send_frames(w, v)
     if done:
         v.now = w.now
-        clear_verb(&w.shared.verbs[w.id])
+        clear_verb(&w.verb)
         store_release(&v.done, 1)

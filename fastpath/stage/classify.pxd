@@ -1,12 +1,13 @@
 """classify: bytes -> tuple and hash, or a verdict at once. Everything is checked against the frame's own length here;
-later stages read only what this one has found to be there (B6, B7, B8)."""
+later stages read only what this one has found to be there (B6, B7, B8). What another worker owns goes there (B21), unless
+its port says that it brings packets to their owners: then schedule looks, when no connection is found."""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastpath.dpdk.eal cimport rte_prefetch0
+from fastpath.dpdk.eal cimport rte_prefetch0, unlikely
 from fastpath.dpdk.mbuf cimport RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKSUM_MASK
 from fastpath.layout cimport (
-    ADDRESS_FREE, ARP_TRUNCATED, FRAGMENT, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, ICMP_NOT_HANDLED, ICMP_TRUNCATED,
+    ADDRESS_FREE, ARP_TRUNCATED, BRINGS_ALL, FRAGMENT, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, HAND, ICMP_NOT_HANDLED, ICMP_TRUNCATED,
     IPV4_BAD_CHECKSUM, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_VERSION, IPV4_TRUNCATED, NOT_FOR_US,
     PROTOCOL_NOT_SERVED, PUNT, SPOOFED_SOURCE, TCP_BAD_OFFSET, TCP_TRUNCATED, UDP_BAD_LENGTH, UDP_TRUNCATED, batch, worker)
 from fastpath.net.arp cimport answer_arp, is_ipv4_over_ethernet
@@ -14,12 +15,13 @@ from fastpath.net.frame cimport frame_at, load16, load32, load48, load64, rte_be
 from fastpath.net.ipv4 cimport trim_padding
 from fastpath.net.headers cimport (
     ARP_LEN, ARP_OP, ARP_REQUEST, ARP_TPA, ETH_DST, ETH_LEN, ETH_TYPE, ETHERTYPE_ARP,
-    ETHERTYPE_IPV4, ICMP_ECHO, ICMP_LEN, ICMP_TYPE, IPV4_DST, IPV4_FRAGMENT, IPV4_FRAGMENT_MASK, IPV4_LEN,
+    ETHERTYPE_IPV4, ICMP_ECHO, ICMP_LEN, ICMP_TYPE, IPV4_DST, IPV4_FRAGMENT, IPV4_FRAGMENT_MASK, IPV4_ID, IPV4_LEN,
     IPV4_PROTOCOL, IPV4_SRC, IPV4_TOTAL_LENGTH, IPV4_VERSION_IHL, L4_SPORT, PROTO_ICMP, PROTO_TCP,
     PROTO_UDP, TCP_ACK, TCP_LEN, UDP_LEN, UDP_LENGTH)
-from fastpath.net.icmp cimport answer_echo
+from fastpath.net.icmp cimport answer_echo, quoted_flow
 from fastpath.table.batch cimport drop, send_back
 from fastpath.table.connection cimport home_of, tuple_hash
+from fastpath.table.owner cimport fragment_home, is_anothers
 from fastpath.table.service cimport address_kind, is_no_client
 from fastpath.table.tcp_state cimport EVENT_ACK, tcp_event
 
@@ -27,7 +29,7 @@ from fastpath.table.tcp_state cimport EVENT_ACK, tcp_event
 cdef inline uint8_t classify_arp(worker *w, uint32_t i, uint8_t *eth, uint32_t length) noexcept nogil:
     """Requests for virtual and local addresses are ours to answer (B40); the rest is the kernel's."""
     cdef uint8_t *arp = eth + ETH_LEN
-    cdef uint64_t mac = w.shared.ports[w.batch.port].mac
+    cdef uint64_t mac = w.shared.ports[w.batch.pkt[i].port].mac
     if length < ETH_LEN + ARP_LEN or not is_ipv4_over_ethernet(arp):
         return drop(&w.batch, i, ARP_TRUNCATED)
     if load16(arp + ARP_OP) != rte_cpu_to_be_16(ARP_REQUEST) or address_kind(
@@ -37,16 +39,33 @@ cdef inline uint8_t classify_arp(worker *w, uint32_t i, uint8_t *eth, uint32_t l
     return send_back(&w.batch, i)
 
 
+cdef inline uint8_t classify_fragment(worker *w, uint32_t i, uint8_t *ip) noexcept nogil:
+    """Fragments of one datagram meet at one worker, whichever got them."""
+    cdef batch *b = &w.batch
+    b.entry[i] = fragment_home(w.shared, load64(ip + IPV4_SRC), load16(ip + IPV4_ID), ip[IPV4_PROTOCOL],
+                               w.table.hash_key[0], w.table.hash_key[1])
+    return HAND if b.fresh and b.entry[i] != w.id else drop(b, i, FRAGMENT)
+
+
+cdef inline uint8_t classify_error(worker *w, uint32_t i, const uint8_t *icmp, uint32_t length) noexcept nogil:
+    """ICMP other than echo. An error quotes a packet that we have sent; its connection is known by the reverse of that one's
+    tuple, and is its owner's to look up."""
+    cdef uint64_t addrs, ports
+    if quoted_flow(icmp, length, &addrs, &ports) and is_anothers(w, i, addrs, ports, tuple_hash(&w.table, addrs, ports), 0):
+        return HAND
+    return drop(&w.batch, i, ICMP_NOT_HANDLED)
+
+
 cdef inline uint8_t classify_icmp(worker *w, uint32_t i, uint8_t *ip, uint8_t *icmp, uint32_t length) noexcept nogil:
     """To a virtual or local address: echo is answered (B30), unless the answer could reach nobody (B10)."""
     if length < ICMP_LEN:
         return drop(&w.batch, i, ICMP_TRUNCATED)
     if load16(icmp + ICMP_TYPE) != rte_cpu_to_be_16(ICMP_ECHO << 8):
-        return drop(&w.batch, i, ICMP_NOT_HANDLED)
+        return classify_error(w, i, icmp, length)
     if is_no_client(w.shared.map, load32(ip + IPV4_SRC)):
         return drop(&w.batch, i, SPOOFED_SOURCE)
     trim_padding(w.batch.pkt[i])
-    answer_echo(w.batch.pkt[i], icmp, length, w.shared.ports[w.batch.port].mac)
+    answer_echo(w.batch.pkt[i], icmp, length, w.shared.ports[w.batch.pkt[i].port].mac)
     return send_back(&w.batch, i)
 
 
@@ -55,7 +74,7 @@ cdef inline uint8_t classify_other(worker *w, uint32_t i, uint8_t *ip, uint32_t 
     if address_kind(w.shared.map, load32(ip + IPV4_DST)) == ADDRESS_FREE:
         return PUNT
     if load16(ip + IPV4_FRAGMENT) & rte_cpu_to_be_16(IPV4_FRAGMENT_MASK):
-        return drop(&w.batch, i, FRAGMENT)
+        return classify_fragment(w, i, ip)
     if ip[IPV4_PROTOCOL] == PROTO_ICMP:
         return classify_icmp(w, i, ip, ip + header, total - header)
     return drop(&w.batch, i, PROTOCOL_NOT_SERVED)
@@ -85,6 +104,8 @@ cdef inline uint8_t classify_l4(worker *w, uint32_t i, uint8_t *ip, uint32_t hea
     b.addrs[i] = load64(ip + IPV4_SRC)
     b.ports[i] = load32(l4 + L4_SPORT) | <uint64_t>ip[IPV4_PROTOCOL] << 32
     b.hash[i] = tuple_hash(&w.table, b.addrs[i], b.ports[i])
+    if unlikely(b.brings != BRINGS_ALL) and is_anothers(w, i, b.addrs[i], b.ports[i], b.hash[i], b.brings):
+        return HAND
     rte_prefetch0(&w.table.buckets[home_of(&w.table, b.hash[i])])
     return GO_ON
 
@@ -122,7 +143,7 @@ cdef inline uint8_t classify_one(worker *w, uint32_t i) noexcept nogil:
     if length < ETH_LEN:
         return drop(b, i, FRAME_TRUNCATED)
     ethertype = load16(eth + ETH_TYPE)
-    if load48(eth + ETH_DST) == w.shared.ports[b.port].mac:
+    if load48(eth + ETH_DST) == w.shared.ports[b.pkt[i].port].mac:
         if ethertype == rte_cpu_to_be_16(ETHERTYPE_IPV4):
             return classify_ipv4(w, i, eth, length)
     elif not eth[ETH_DST] & 1:

@@ -1,12 +1,25 @@
-"""dispatch: carry out the verdicts. Every packet leaves here: sent, freed after its copy went to the kernel, or dropped
-under its one reason, unless it waits in the parking."""
+"""dispatch: carry out the verdicts. Every packet leaves here: sent, handed to the worker that owns it, freed after its copy
+went to the kernel, or dropped under its one reason; unless it waits in the parking."""
 
 from libc.stdint cimport uint32_t
 
 from fastpath.dpdk.mbuf cimport rte_pktmbuf_free
-from fastpath.layout cimport DROP, PARK, SEND, batch, worker
-from fastpath.table.batch cimport count_drop
+from fastpath.layout cimport DROP, HAND, HANDOVER_FULL, PARK, SEND, batch, worker
+from fastpath.table.batch cimport count_drop, drop
+from fastpath.table.hand_ring cimport hand_over, hand_publish
 from fastpath.table.tx cimport tx_add, tx_flush
+
+
+cdef inline void dispatch_one(worker *w, uint32_t i) noexcept nogil:
+    """A packet that stays here no longer."""
+    cdef batch *b = &w.batch
+    if b.verdict[i] == HAND:
+        if hand_over(w, b.entry[i], b.pkt[i], 0):
+            return
+        b.verdict[i] = drop(b, i, HANDOVER_FULL)
+    if b.verdict[i] == DROP:
+        count_drop(w, b.pkt[i].port, b.reason[i])
+    rte_pktmbuf_free(b.pkt[i])
 
 
 cdef inline void dispatch(worker *w) noexcept nogil:
@@ -15,12 +28,8 @@ cdef inline void dispatch(worker *w) noexcept nogil:
     for i in range(b.n):
         if b.verdict[i] == SEND:
             tx_add(w, b.out[i], b.pkt[i])
-            continue
-        if b.verdict[i] == PARK:
-            continue
-        if b.verdict[i] == DROP:
-            count_drop(w, b.port, b.reason[i])
-        rte_pktmbuf_free(b.pkt[i])
+        elif b.verdict[i] != PARK:
+            dispatch_one(w, i)
 
 
 cdef inline void flush(worker *w) noexcept nogil:
@@ -28,3 +37,4 @@ cdef inline void flush(worker *w) noexcept nogil:
     for port in range(w.shared.n_ports):
         if w.tx[port].n:
             tx_flush(w, port)
+    hand_publish(w)

@@ -30,11 +30,12 @@ cdef inline void wake_kernel_loop(shared *s) noexcept nogil:
 
 cdef inline void punt(worker *w) noexcept nogil:
     cdef batch *b = &w.batch
-    cdef port *p = &w.shared.ports[b.port]
+    cdef port *p
     cdef uint32_t i, copied = 0
     for i in range(b.n):
         if b.verdict[i] != PUNT:
             continue
+        p = &w.shared.ports[b.pkt[i].port]
         if not p.kernel_attached:
             b.verdict[i] = drop(b, i, NO_KERNEL_INTERFACE)
         elif b.pkt[i].data_len > p.to_kernel[w.id].frame_max:
@@ -42,9 +43,9 @@ cdef inline void punt(worker *w) noexcept nogil:
         elif not ring_write(p.to_kernel[w.id], frame_at(b.pkt[i], 0), b.pkt[i].data_len):
             b.verdict[i] = drop(b, i, KERNEL_RING_FULL)
         else:
+            w.ports[b.pkt[i].port].kernel_rx += 1
             copied += 1
     if copied:
-        w.ports[b.port].kernel_rx += copied
         wake_kernel_loop(w.shared)
 
 
@@ -56,7 +57,7 @@ cdef inline void send_for_kernel(worker *w, uint32_t port_number) noexcept nogil
     cdef rte_mbuf *m
     while taken < BURST and not ring_is_empty(r):
         frame = ring_front(r, &length)
-        m = rte_pktmbuf_alloc(w.shared.pool)
+        m = rte_pktmbuf_alloc(w.pool)
         if m == NULL:
             w.drops[NO_MBUF] += 1
         else:

@@ -1,23 +1,63 @@
-"""rx: a burst of one port into the batch, what was parked before what is new; the first line of every frame is on its way
-when classify begins."""
+"""rx: packets into the batch: those of one port, or those that were here before: parked, or handed over by another worker. The
+first line of every frame is on its way when classify begins."""
 
 from libc.stdint cimport uint16_t, uint32_t
 
 from fastpath.dpdk.eal cimport rte_prefetch0, unlikely
 from fastpath.dpdk.ethdev cimport rte_eth_rx_burst
-from fastpath.layout cimport BURST, batch, worker
+from fastpath.dpdk.mbuf cimport rte_mbuf
+from fastpath.layout cimport BRINGS_ALL, BURST, HAND_SEND, batch, worker
 from fastpath.net.frame cimport frame_at
-from fastpath.table.parking cimport leave_parking
+from fastpath.table.hand_ring cimport hand_take
+from fastpath.table.parking cimport leave_parking, parking_is_due
+from fastpath.table.tx cimport tx_add
+
+
+cdef inline void collect_from(worker *w, uint32_t source) noexcept nogil:
+    """What one other worker has handed over, as much as the batch holds; what is only to be sent goes on at once."""
+    cdef batch *b = &w.batch
+    cdef size_t slots[32]  # BURST
+    cdef rte_mbuf *m
+    cdef uint32_t i, n = hand_take(w.hand_from[source], slots, BURST - b.n)
+    w.handed_in += n
+    for i in range(n):
+        m = <rte_mbuf *>(slots[i] & ~<size_t>HAND_SEND)
+        if unlikely(slots[i] & HAND_SEND):
+            tx_add(w, m.port, m)
+            continue
+        rte_prefetch0(frame_at(m, 0))
+        b.pkt[b.n] = m
+        b.n += 1
+
+
+cdef inline uint32_t collect(worker *w) noexcept nogil:
+    """The batch of packets that were received before; which worker is looked at first changes from one time to the next."""
+    cdef batch *b = &w.batch
+    cdef uint32_t i, source = w.first_source
+    b.n = b.n_parked = leave_parking(w) if unlikely(w.n_parked) else 0
+    for i in range(1, w.shared.n_workers):
+        if source >= w.shared.n_workers:
+            source = 0
+        if source != w.id and b.n < BURST:
+            collect_from(w, source)
+        source += 1
+    w.first_source = source
+    b.fresh = False
+    b.brings = BRINGS_ALL
+    return b.n
 
 
 cdef inline uint32_t receive(worker *w, uint32_t port) noexcept nogil:
+    """The batch of what comes in by this port. A bond, and rings, leave mbuf.port as it was: we say whose it is."""
     cdef batch *b = &w.batch
     cdef uint32_t i
-    b.port = port
-    b.n_parked = leave_parking(w, port) if unlikely(w.n_parked) else 0
-    b.n = b.n_parked
-    if b.n < BURST:
-        b.n += rte_eth_rx_burst(<uint16_t>port, <uint16_t>w.id, &b.pkt[b.n], <uint16_t>(BURST - b.n))
+    if unlikely(w.n_parked) and parking_is_due(w):
+        return 0  # what waited goes first, and there is more of it than a batch holds
+    b.n_parked = 0
+    b.fresh = True
+    b.brings = w.shared.ports[port].brings
+    b.n = rte_eth_rx_burst(<uint16_t>port, <uint16_t>w.id, b.pkt, BURST)
     for i in range(b.n):
+        b.pkt[i].port = <uint16_t>port
         rte_prefetch0(frame_at(b.pkt[i], 0))
     return b.n

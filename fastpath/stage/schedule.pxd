@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 from fastpath.dpdk.eal cimport unlikely
 from fastpath.layout cimport (
-    ADDRESS_FREE, ADDRESS_LOCAL, BURST, CONNECTION_RESET, CONNECTIONS_EXHAUSTED, GO_ON, HOP_RESOLVED, INBOUND,
+    ADDRESS_FREE, ADDRESS_LOCAL, BRINGS_ALL, BURST, CONNECTION_RESET, CONNECTIONS_EXHAUSTED, GO_ON, HAND, HOP_RESOLVED, INBOUND,
     LIST_HALF_OPEN, LIST_HEADS, NO_CONNECTION, NO_LOCAL_PORT, NO_SERVER, NO_SERVICE, NONE, OUTBOUND, PUNT, SERVER_PRESENT,
     SPOOFED_SOURCE, TTL_EXCEEDED, batch, connection, flow, local_pool, port, server, service, table, worker)
 from fastpath.net.frame cimport frame_at, load48
@@ -16,6 +16,7 @@ from fastpath.net.tcp cimport TCP_HAS_ACK, answer_segment
 from fastpath.table.batch cimport count_for_service, drop, drop_and_answer, drop_for_service, icmp_allowed
 from fastpath.table.connection cimport connection_give, connection_index, connection_take, find, flow_of
 from fastpath.table.local_port cimport choose_local
+from fastpath.table.owner cimport is_anothers
 from fastpath.table.parking cimport park
 from fastpath.table.service cimport address_kind, is_no_client, pick_server, service_at
 from fastpath.table.tcp_state cimport EVENT_RST, EVENT_SYN, STATE_RESET, STATE_UDP, SYN_SENT, reopens
@@ -25,7 +26,7 @@ from fastpath.table.timer cimport retire, timer_set
 cdef inline uint8_t ttl_exceeded(worker *w, uint32_t i) noexcept nogil:
     """RFC 1812 5.3.1: the packet ends here; its sender hears of it, as often as the limit allows (B4)."""
     cdef batch *b = &w.batch
-    cdef const port *p = &w.shared.ports[b.port]
+    cdef const port *p = &w.shared.ports[b.pkt[i].port]
     if p.address == 0 or not icmp_allowed(w) or answer_error(b.pkt[i], ICMP_TIME_EXCEEDED, 0, p.address, p.mac) != 0:
         return drop(b, i, TTL_EXCEEDED)
     return drop_and_answer(w, i, TTL_EXCEEDED)
@@ -147,7 +148,7 @@ cdef inline uint8_t schedule_reset(worker *w, uint32_t i, uint32_t entry) noexce
     if b.event[i] == EVENT_RST or not b.tcp[i] & TCP_HAS_ACK:
         return drop_for_service(w, i, CONNECTION_RESET, service, entry & 1)
     count_for_service(w, b.pkt[i], service, entry & 1)
-    answer_segment(b.pkt[i], b.addrs[i], <uint32_t>b.ports[i], <uint32_t>b.tcp[i], w.shared.ports[b.port].mac)
+    answer_segment(b.pkt[i], b.addrs[i], <uint32_t>b.ports[i], <uint32_t>b.tcp[i], w.shared.ports[b.pkt[i].port].mac)
     return drop_and_answer(w, i, CONNECTION_RESET)
 
 
@@ -164,6 +165,8 @@ cdef inline uint8_t schedule_one(worker *w, uint32_t i) noexcept nogil:
         if not has_ended(w, i, entry):
             return direct(w, i, entry)
         retire(t, entry >> 1)
+    elif is_anothers(w, i, b.addrs[i], b.ports[i], b.hash[i], BRINGS_ALL):
+        return HAND  # a NIC need not keep its word: a rule ignored, a header that it cannot read
     return schedule_new(w, i)
 
 

@@ -31,7 +31,7 @@ cdef inline void track_one(worker *w, uint32_t i) noexcept nogil:
         c.next_seq[direction ^ 1] = <uint32_t>b.tcp[i]
     if direction == INBOUND:  # the way back is where this came from (DESIGN: next hops)
         store48(c.client_mac, load48(frame_at(b.pkt[i], ETH_SRC)))
-        c.client_port = <uint8_t>b.port
+        c.client_port = <uint8_t>b.pkt[i].port
     if state != c.state:
         change_state(&w.table, w.shared, b.entry[i] >> 1, state)
 

@@ -32,13 +32,13 @@ cdef inline uint8_t drop_for_service(worker *w, uint32_t i, uint8_t reason, uint
 
 cdef inline uint8_t send_back(batch *b, uint32_t i) noexcept nogil:
     """The packet has become an answer: out of the port that it came from."""
-    b.out[i] = <uint8_t>b.port
+    b.out[i] = <uint8_t>b.pkt[i].port
     return SEND
 
 
 cdef inline uint8_t drop_and_answer(worker *w, uint32_t i, uint8_t reason) noexcept nogil:
     """The packet is gone under its reason, though its buffer carries the answer."""
-    count_drop(w, w.batch.port, reason)
+    count_drop(w, w.batch.pkt[i].port, reason)
     return send_back(&w.batch, i)
 
 

@@ -5,7 +5,7 @@ connection table does not hold it. Nearly longest-free-first, and the order tell
 After a row of taken candidates the cursor jumps, so that long-lived connections standing together do not block the walk.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.layout cimport (
     LOCAL_JUMPS, LOCAL_PORT_MIN, LOCAL_PORTS, LOCAL_TRIES, NONE, flow, local_pool, server, server_count, worker)
@@ -45,6 +45,7 @@ cdef inline uint64_t choose_local(worker *w, uint32_t id, const local_pool *pool
     cdef uint32_t jump = 0x9E3779B9U >> (32 - pool.bits) | 1
     cdef uint32_t x
     cdef uint64_t hash
+    cdef uint8_t direction
     while tries:
         x = permute(count.port_cursor & (0xFFFFFFFFU >> (32 - pool.bits)), pool.bits, key)
         count.port_cursor += 1 if tries > LOCAL_JUMPS * w.shared.n_workers else jump
@@ -54,7 +55,8 @@ cdef inline uint64_t choose_local(worker *w, uint32_t id, const local_pool *pool
         answer.daddr = pool.addresses[x // LOCAL_PORTS]  # a constant: multiplication
         answer.dport = rte_cpu_to_be_16(<unsigned short>(LOCAL_PORT_MIN + x % LOCAL_PORTS))
         hash = tuple_hash(&w.table, flow_addrs(answer), flow_ports(answer, s.protocol))
-        if hash != 0 and owner(hash, w.shared.n_workers) == w.id and find(
+        if hash != 0 and (w.shared.n_workers == 1 or owner(
+                w.shared, flow_addrs(answer), flow_ports(answer, s.protocol), hash, w.id, &direction) == w.id) and find(
                 &w.table, flow_addrs(answer), flow_ports(answer, s.protocol), hash) == NONE:
             return hash
     return 0

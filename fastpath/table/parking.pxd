@@ -33,7 +33,6 @@ cdef inline uint8_t park(worker *w, uint32_t i, uint32_t server, uint32_t servic
     p.server = server
     p.service = service
     p.since = w.now
-    p.port = b.port
     w.n_parked += 1
     return PARK
 
@@ -47,24 +46,24 @@ cdef inline bint has_waited(const worker *w, const parked *p) noexcept nogil:
 
 
 cdef inline void give_up(worker *w, parked *p) noexcept nogil:
-    count_drop(w, p.port, NEXT_HOP_UNRESOLVED)
+    count_drop(w, p.pkt.port, NEXT_HOP_UNRESOLVED)
     count_for_service(w, p.pkt, p.service, INBOUND)
     rte_pktmbuf_free(p.pkt)
 
 
-cdef inline uint32_t leave_parking(worker *w, uint32_t port) noexcept nogil:
-    """Into the batch with those whose wait has ended well, of this port, as many as it holds; returns how many. Those that
-    have waited for too long are dropped."""
+cdef inline uint32_t leave_parking(worker *w) noexcept nogil:
+    """Into the batch with those whose wait has ended well, as many as it holds; returns how many. Those that have waited for
+    too long are dropped."""
     cdef batch *b = &w.batch
     cdef parked *p
     cdef uint32_t i, n = 0, kept = 0
     for i in range(w.n_parked):
         p = &w.parked[i]
-        if p.port == port and n < BURST and may_leave(w, p):
+        if n < BURST and may_leave(w, p):
             b.pkt[n] = p.pkt
             b.waited_for[n] = p.server
             n += 1
-        elif p.port == port and not may_leave(w, p) and has_waited(w, p):
+        elif not may_leave(w, p) and has_waited(w, p):
             give_up(w, p)
         else:
             if kept != i:

@@ -20,7 +20,7 @@ cdef inline void send_reset(worker *w, const connection *c, uint32_t direction, 
     cdef const flow *other = &c.flow[direction ^ 1]
     cdef uint32_t ports = <uint32_t>flow_ports(other, 0)
     cdef uint32_t port = hop >> 48 & 0xFF
-    cdef rte_mbuf *m = rte_pktmbuf_alloc(w.shared.pool)
+    cdef rte_mbuf *m = rte_pktmbuf_alloc(w.pool)
     if m == NULL:
         w.drops[NO_MBUF] += 1
         return

@@ -2,15 +2,33 @@
 
 from libc.stdint cimport uint16_t, uint32_t
 
+from fastpath.dpdk.eal cimport unlikely
 from fastpath.dpdk.ethdev cimport rte_eth_tx_burst
 from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_free
-from fastpath.layout cimport BURST, TX_FULL, tx_queue, worker
+from fastpath.layout cimport BURST, HAND_SEND, HANDOVER_FULL, TX_FULL, tx_queue, worker
+from fastpath.table.hand_ring cimport hand_over
+
+
+cdef inline void tx_by_other(worker *w, uint32_t port) noexcept nogil:
+    """The port has fewer transmit queues than there are workers, and none is ours: one that has one sends."""
+    cdef tx_queue *q = &w.tx[port]
+    cdef uint32_t i
+    for i in range(q.n):
+        q.pkt[i].port = <uint16_t>port
+        if not hand_over(w, q.via, q.pkt[i], HAND_SEND):
+            rte_pktmbuf_free(q.pkt[i])
+            w.ports[port].tx_dropped += 1
+            w.drops[HANDOVER_FULL] += 1
+    q.n = 0
 
 
 cdef inline void tx_flush(worker *w, uint32_t port) noexcept nogil:
     cdef tx_queue *q = &w.tx[port]
-    cdef uint32_t sent = rte_eth_tx_burst(<uint16_t>port, <uint16_t>w.id, q.pkt, <uint16_t>q.n)
-    cdef uint32_t i
+    cdef uint32_t sent, i
+    if unlikely(q.via != w.id):
+        tx_by_other(w, port)
+        return
+    sent = rte_eth_tx_burst(<uint16_t>port, <uint16_t>w.id, q.pkt, <uint16_t>q.n)
     for i in range(sent, q.n):
         rte_pktmbuf_free(q.pkt[i])
     w.ports[port].tx_dropped += q.n - sent

@@ -62,7 +62,7 @@ def permute(uint32_t x, uint32_t bits, uint64_t key):
 
 
 def owner(uint64_t hash, uint32_t n_workers):
-    return owners.owner(hash, n_workers)
+    return owners.hash_owner(hash, n_workers)
 
 
 # ---- schedules -----------------------------------------------------------------------------------------------------
@@ -301,14 +301,14 @@ cdef class Worker:
         v.kind, v.limit, v.entries, v.max_idle = kind, limit, looks, NONE
         v.hurry = hurry
         v.rows = <connection *>zeroed(self.r.capacity * sizeof(connection))
-        self.s.verbs[0] = &v
+        self.w.verb = &v
         cursors = []
         while not v.done:
             self.w.now += len(cursors) % turns_ms == 0
             mailbox.answer(self.w)
             cursors.append(v.cursor)
         free(v.rows)
-        assert self.s.verbs[0] == NULL
+        assert self.w.verb == NULL
         return cursors, v.n
 
     def remove_server(self, uint8_t how):

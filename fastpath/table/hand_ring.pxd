@@ -1,0 +1,69 @@
+"""Packets from the worker that got them to the one that owns them: a ring for each pair, one producer, one consumer.
+
+Nothing is copied: whoever takes a packet out owns its buffer. The producer fills slots while its turn lasts and publishes
+them at its end (hand_publish), so that the line that both look at moves once a turn. Full: the packet is the producer's still.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from fastpath.dpdk.eal cimport rte_prefetch0
+from fastpath.dpdk.mbuf cimport rte_mbuf
+from fastpath.layout cimport HAND_SEND, HAND_SLOTS, hand_ring, worker
+from fastpath.table.frame_ring cimport load_acquire, store_release
+
+cdef extern from *:
+    int __builtin_ctzll(unsigned long long x) nogil
+
+
+cdef inline bint hand_over(worker *w, uint32_t target, rte_mbuf *m, size_t flag) noexcept nogil:
+    """Into the ring to another worker; False: full. flag: HAND_SEND, or 0."""
+    cdef hand_ring *r = w.hand_to[target]
+    if r.filled - r.tail_seen >= HAND_SLOTS:
+        r.tail_seen = load_acquire(&r.tail)
+        if r.filled - r.tail_seen >= HAND_SLOTS:
+            return False
+    (&r.slots[0])[r.filled & (HAND_SLOTS - 1)] = <size_t>m | flag
+    r.filled += 1
+    w.unpublished |= <uint64_t>1 << target
+    w.handed_out += 1
+    return True
+
+
+cdef inline void hand_publish(worker *w) noexcept nogil:
+    """Let the others see what this turn has put into their rings."""
+    cdef hand_ring *r
+    cdef uint32_t target
+    while w.unpublished:
+        target = <uint32_t>__builtin_ctzll(w.unpublished)
+        r = w.hand_to[target]
+        store_release(&r.head, r.filled)
+        w.unpublished &= w.unpublished - 1
+
+
+cdef inline uint32_t hand_take(hand_ring *r, size_t *slots, uint32_t room) noexcept nogil:
+    """Move up to `room` slots out; how many. Their buffers' first lines, which another core wrote last, are on the way."""
+    cdef uint32_t n = r.head_seen - r.tail
+    cdef uint32_t i
+    if n == 0:
+        r.head_seen = load_acquire(&r.head)
+        n = r.head_seen - r.tail
+        if n == 0:
+            return 0
+    n = n if n < room else room
+    for i in range(n):
+        slots[i] = (&r.slots[0])[(r.tail + i) & (HAND_SLOTS - 1)]
+        rte_prefetch0(<void *>(slots[i] & ~<size_t>HAND_SEND))
+    store_release(&r.tail, r.tail + n)
+    return n
+
+
+cdef inline bint hand_is_empty(const hand_ring *r) noexcept nogil:
+    """The consumer's question."""
+    return load_acquire(&r.head) == r.tail
+
+
+cdef inline uint32_t hand_depth(const hand_ring *r) noexcept nogil:
+    """Packets in it, as an onlooker sees it, who may be held up between the two."""
+    cdef uint32_t tail = load_acquire(&r.tail)
+    cdef uint32_t depth = load_acquire(&r.head) - tail
+    return depth if depth < HAND_SLOTS else HAND_SLOTS
