@@ -309,7 +309,9 @@ def attach_kernel_interface(port: int, tap_fd: int) -> None:
 def kernel_loop() -> None:
     """Carry frames between workers and TAPs until stop(); runs without the GIL: give it a thread of its own."""
 
-def drops() -> dict[str, int]: ...
+def drops(worker: int | None = None) -> dict[str, int]:
+    """By reason; of all workers and the kernel loop, or of one worker."""
+
 def server_counters(server: int) -> ServerCounters: ...
 def service_counters(service: int) -> ServiceCounters: ...
 def port_counters(port: int) -> PortCounters: ...
@@ -375,3 +377,19 @@ class Handles(NamedTuple):
     tx_ring: int
 
 def handles(worker: int = 0, port: int = 0) -> Handles: ...
+
+class Area(NamedTuple):
+    """A piece of memory: bytes from an address on."""
+
+    name: str
+    address: int
+    length: int
+
+def written_by(worker: int) -> list[Area]:
+    """All that this worker writes, but for the one word of each mailbox and flag through which others speak to it."""
+
+def written_by_main() -> list[Area]:
+    """What the main thread writes and workers read."""
+
+def fingerprint(areas: Sequence[Area]) -> int:
+    """Of their bytes."""

@@ -85,6 +85,7 @@ Match = namedtuple("Match", "ends address mask port")
 Usage = namedtuple("Usage", "worker port tcp udp local_ports least_free")
 Memory = namedtuple("Memory", "socket heap_size free_size alloc_size greatest_free_size alloc_count free_count")
 PortInfo = namedtuple("PortInfo", "driver mac rx_queues tx_queues rx_size tx_size link_up link_speed_mbps")
+Area = namedtuple("Area", "name address length")
 Handles = namedtuple("Handles", "take_turn worker pool rx_ring tx_ring")
 
 globals().update(MAX_SERVICES=MAX_SERVICES, MAX_SERVERS=MAX_SERVERS, MAX_PORTS=MAX_PORTS, MAX_WRR_SLOTS=MAX_WRR_SLOTS)

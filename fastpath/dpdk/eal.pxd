@@ -41,8 +41,10 @@ cdef extern from "<rte_prefetch.h>" nogil:
     void rte_prefetch0(const void *p)
 
 cdef extern from "<rte_rcu_qsbr.h>" nogil:
-    struct rte_rcu_qsbr:
+    struct rte_rcu_qsbr_cnt:
         pass
+    struct rte_rcu_qsbr:
+        rte_rcu_qsbr_cnt qsbr_cnt[1]
     size_t rte_rcu_qsbr_get_memsize(uint32_t max_threads)
     int rte_rcu_qsbr_init(rte_rcu_qsbr *v, uint32_t max_threads)
     int rte_rcu_qsbr_thread_register(rte_rcu_qsbr *v, unsigned int thread)

@@ -78,3 +78,57 @@ def run_once(frames, worker=0, now=None, kernel=()):
     while not is_idle(w):
         take_turn(w, ms)
     return [item for port in range(S.n_ports) if is_ring(port) for item in drain(port, w.id)]
+
+
+# Whose memory is whose, for the test that says so.
+
+cdef list ring_areas(worker *w):
+    cdef frame_ring *r
+    cdef hand_ring *h
+    found = []
+    for other in range(S.n_workers):
+        if other != w.id:
+            h = w.hand_to[other]
+            found += [Area("hand_to.head", <size_t>&h.head, LINE), Area("hand_to.slots", <size_t>&h.slots, sizeof(h.slots))]
+            found.append(Area("hand_from.tail", <size_t>&w.hand_from[other].tail, LINE))
+    for port in range(S.n_ports):
+        if S.ports[port].started:
+            r = S.ports[port].to_kernel[w.id]
+            found.append(Area("to_kernel.head", <size_t>&r.head, LINE))
+            found.append(Area("to_kernel.data", <size_t>r.data, <size_t>r.stride * FRAME_SLOTS))
+            found.append(Area("from_kernel.tail", <size_t>&S.ports[port].from_kernel[w.id].tail, LINE))
+    return found
+
+
+def written_by(worker):
+    cdef layout_worker *w = worker_at(worker)
+    return [
+        Area("worker", <size_t>w, sizeof(layout_worker)),
+        Area("region", <size_t>w.table.region, w.table.region.bytes),
+        Area("server_counts", <size_t>w.server_counts, <size_t>max(servers_end, 1) * sizeof(server_count)),
+        Area("service_counts", <size_t>w.service_counts, <size_t>max(service_ids, 1) * sizeof(service_count)),
+        Area("quiescent", <size_t>&S.rcu.qsbr_cnt[w.id], LINE),
+        *ring_areas(w)]
+
+
+def written_by_main():
+    services = [id for id in range(service_ids) if S.services[id] != NULL]
+    return [
+        Area("shared", <size_t>S, sizeof(shared)),
+        Area("map", <size_t>S.map, sizeof(service_map) + (<size_t>S.map.mask + 1) * sizeof(map_slot)),
+        Area("services", <size_t>S.services, <size_t>max(service_ids, 1) * sizeof(void *)),
+        Area("servers", <size_t>S.servers, <size_t>max(servers_end, 1) * sizeof(server)),
+        *[Area("service", <size_t>S.services[<uint32_t>id], sizeof(service)) for id in services],
+        *[Area("pool", <size_t>S.ports[p].pool, sizeof(local_pool)) for p in range(S.n_ports) if S.ports[p].pool != NULL]]
+
+
+def fingerprint(areas):
+    cdef uint64_t sum = 0
+    cdef const uint8_t *at
+    cdef size_t length, i
+    for _, address, n in areas:
+        at, length = <const uint8_t *><size_t>address, n
+        with nogil:
+            for i in range(length):
+                sum = (sum ^ at[i]) * 0x100000001B3U  # FNV-1a, each byte once
+    return sum

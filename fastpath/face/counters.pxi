@@ -69,12 +69,14 @@ def service_counters(service):
     return ServiceCounters(*over_workers(rows))
 
 
-def drops():
+def drops(worker=None):
     started()
     counts = dict.fromkeys(DROP_REASONS, 0)
-    for i in range(S.n_workers):
+    for i in range(S.n_workers) if worker is None else [worker_at(worker).id]:
         for reason in range(N_DROP_REASONS):
-            counts[drop_keys[reason].decode()] += W[i].drops[reason]
+            counts[drop_keys[reason].decode()] += W[<uint32_t>i].drops[reason]
+    if worker is not None:
+        return counts
     counts[drop_keys[KERNEL_REFUSED].decode()] = sum([S.ports[p].kernel_refused for p in range(S.n_ports)])
     return counts
 

@@ -10,13 +10,15 @@ from tests.packets.director import Director
 
 @pytest.fixture(scope="module")
 def _director(request: pytest.FixtureRequest) -> Iterator[Director]:
-    """A file may say CONNECTIONS, TIMEOUTS, MTU and BUFFERS of its engine."""
+    """A file may say CONNECTIONS, TIMEOUTS, MTU, BUFFERS, WORKERS and QUEUES of its engine."""
     module = request.module
     made = Director(
         getattr(module, "CONNECTIONS", 8192),
         getattr(module, "TIMEOUTS", engine.Timeouts()),
         getattr(module, "MTU", 1500),
         getattr(module, "BUFFERS", 8192),
+        getattr(module, "WORKERS", 1),
+        getattr(module, "QUEUES", None),
     )
     yield made
     made.close()

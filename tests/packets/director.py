@@ -31,20 +31,31 @@ class Sent(NamedTuple):
 
 
 class Director:
-    """An engine with ring ports 0 and 1, and a clock (milliseconds) that only tests move."""
+    """An engine with ring ports 0 and 1, which have a queue for each worker or as many as `queues` says, and a clock
+    (milliseconds) that only tests move."""
 
-    def __init__(self, connections: int, timeouts: engine.Timeouts, mtu: int, buffers: int = 8192) -> None:
+    def __init__(
+        self,
+        connections: int,
+        timeouts: engine.Timeouts,
+        mtu: int,
+        buffers: int = 8192,
+        workers: int = 1,
+        queues: int | None = None,
+    ) -> None:
         self.ms = 0
         self.services: set[int] = set()
         self.servers: set[int] = set()
         self._prefix = f"jupiter-test-{os.getpid()}"
         cpu = min(os.sched_getaffinity(0))
-        argv = ["--lcores", f"0@{cpu},1@{cpu}", "--no-huge", "-m", "128", "--no-pci", "--no-telemetry"]
+        lcores = ",".join(f"{lcore}@{cpu}" for lcore in range(workers + 1))
+        argv = ["--lcores", lcores, "--no-huge", "-m", "128", "--no-pci", "--no-telemetry"]
         self.environment = engine.init(
             [*argv, "--file-prefix", self._prefix, "--log-level", "3"], connections, timeouts, buffers, mtu
         )
-        engine.add_ring_port("first")
-        engine.add_ring_port("second")
+        engine.add_ring_port("first", queues)
+        engine.add_ring_port("second", queues)
+        self.workers = range(workers)
         self.reset()
 
     def close(self) -> None:
@@ -106,7 +117,7 @@ class Director:
     def sweep(self) -> tuple[int, Sent]:
         """How many connections were reset, and what their ends are told."""
         self.turn()
-        return engine.sweep(0).result(), self._sent(engine.run_once([], now=self.seconds()))
+        return sum(engine.sweep(worker).result() for worker in self.workers), self._sent(self._take_turns([], 0, []))
 
     def turn(
         self,
@@ -114,11 +125,12 @@ class Director:
         kernel: Sequence[tuple[int, bytes]] = (),
         drops: Mapping[str, int] | None = None,
         errors: int = 0,
+        worker: int = 0,
     ) -> list[tuple[int | None, bytes]]:
-        """Take turns over these frames. Each one must leave, or be parked, or be dropped under exactly the reasons in
-        `drops`; of those dropped, so many are answered by an ICMP error or a RST."""
+        """Take turns over these frames, which this worker receives. Each one must leave, or be parked, or be dropped
+        under exactly the reasons in `drops`; of those dropped, so many are answered by an ICMP error or a RST."""
         before, waiting = engine.drops(), self.parked()
-        left = engine.run_once(frames, now=self.seconds(), kernel=kernel)
+        left = self._take_turns(frames, worker, kernel)
         dropped = {reason: n - before[reason] for reason, n in engine.drops().items() if n != before[reason]}
         assert dropped == (drops or {})
         assert len(left) == len(frames) + len(kernel) + waiting - self.parked() - sum(dropped.values()) + errors
@@ -130,9 +142,27 @@ class Director:
         kernel: Sequence[tuple[int, bytes]] = (),
         drops: Mapping[str, int] | None = None,
         errors: int = 0,
+        worker: int = 0,
     ) -> Sent:
         """turn(); what leaves for the network (not the kernel's own frames) must carry right checksums."""
-        return self._sent(self.turn(frames, kernel, drops, errors), [raw for _, raw in kernel])
+        return self._sent(self.turn(frames, kernel, drops, errors, worker), [raw for _, raw in kernel])
+
+    def _take_turns(
+        self,
+        frames: Sequence[bytes | tuple[int, bytes] | tuple[int, bytes, int]],
+        worker: int,
+        kernel: Sequence[tuple[int, bytes]],
+    ) -> list[tuple[int | None, bytes]]:
+        """This worker with the frames, then all until none has anything left from another."""
+        return engine.run_once(frames, worker, self.seconds(), kernel) + self.settle()
+
+    def settle(self) -> list[tuple[int | None, bytes]]:
+        """All workers, until none has anything left from another."""
+        left: list[tuple[int | None, bytes]] = []
+        while True:
+            left += [frame for other in self.workers for frame in engine.run_once([], other, self.seconds())]
+            if not any(counters.handover_depth for counters in engine.worker_counters()):
+                return left
 
     @staticmethod
     def _sent(left: Sequence[tuple[int | None, bytes]], own: Sequence[bytes] = ()) -> Sent:
@@ -157,20 +187,23 @@ class Director:
         self.turn()
 
     def connections(self, protocol: int = engine.TCP) -> list[engine.Connection]:
-        rows, cursor = engine.connections(0, protocol)
-        while cursor is not None:
-            page, cursor = engine.connections(0, protocol, cursor)
+        rows = []
+        for worker in self.workers:
+            page, cursor = engine.connections(worker, protocol)
             rows += page
+            while cursor is not None:
+                page, cursor = engine.connections(worker, protocol, cursor)
+                rows += page
         return rows
 
     def states(self) -> list[str]:
         return [c.state for c in self.connections()]
 
     def parked(self) -> int:
-        return engine.worker_counters()[0].parked
+        return sum(counters.parked for counters in engine.worker_counters())
 
     def in_use(self) -> int:
-        return engine.worker_counters()[0].connections
+        return sum(counters.connections for counters in engine.worker_counters())
 
 
 def dotted(addresses: Iterable[bytes]) -> list[str]:
