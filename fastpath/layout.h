@@ -223,6 +223,19 @@ struct frame_ring {
     uint8_t *data; /* FRAME_SLOTS x stride: a 4-byte length, then the frame */
 };
 
+/* ---- what a card does with its queues -------------------------------------------------------------------------- */
+
+enum { RSS_BYTES = 12, MAX_RETA = 2048 }; /* of a packet that are hashed: addresses, ports; entries of a RETA */
+
+/* A port's receive side scaling: its Toeplitz key as one table a byte of the tuple, and its redirection table (RETA).
+ * Filled before the workers run, then read by all. */
+struct rss {
+    uint32_t table[RSS_BYTES][256] __attribute__((aligned(LINE)));
+    uint32_t mask;          /* RETA size - 1 */
+    uint8_t reta[MAX_RETA]; /* low bits of the hash -> queue, which is the worker */
+};
+_Static_assert(MAX_WORKERS <= 256, "a RETA entry is a byte");
+
 /* ---- counters: one writer each --------------------------------------------------------------------------------- */
 
 struct server_count {

@@ -29,6 +29,7 @@ cdef extern from "layout.h" nogil:
         END_CLIENT, END_VIRTUAL, END_LOCAL, END_REAL, ALL_ENDS, MAX_MATCHES, RESETS_MS
         VERB_FIND, VERB_SWEEP, VERB_SEND
         PARKING, PARKING_SERVER, PARKING_MS
+        RSS_BYTES, MAX_RETA
     uint32_t NONE
     uint64_t REGION_MAGIC
     const char *drop_keys[1]
@@ -103,6 +104,11 @@ cdef extern from "layout.h" nogil:
     struct frame_ring:
         uint32_t head, tail, frame_max, stride
         uint8_t *data
+
+    struct rss:
+        uint32_t table[12][256]  # RSS_BYTES
+        uint32_t mask
+        uint8_t reta[2048]  # MAX_RETA
 
     struct server_count:
         uint64_t active, total
