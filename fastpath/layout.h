@@ -240,6 +240,19 @@ struct hand_ring {
     uintptr_t slots[HAND_SLOTS] __attribute__((aligned(LINE))); /* producer's: struct rte_mbuf *, and HAND_SEND */
 };
 
+/* ---- what a card does with its queues -------------------------------------------------------------------------- */
+
+enum { RSS_BYTES = 12, MAX_RETA = 2048 }; /* of a packet that are hashed: addresses, ports; entries of a RETA */
+
+/* A port's receive side scaling: its Toeplitz key as one table a byte of the tuple, and its redirection table (RETA).
+ * Filled before the workers run, then read by all. */
+struct rss {
+    uint32_t table[RSS_BYTES][256] __attribute__((aligned(LINE)));
+    uint32_t mask;          /* RETA size - 1 */
+    uint8_t reta[MAX_RETA]; /* low bits of the hash -> queue, which is the worker */
+};
+_Static_assert(MAX_WORKERS <= 256, "a RETA entry is a byte");
+
 /* ---- counters: one writer each --------------------------------------------------------------------------------- */
 
 struct server_count {
@@ -262,9 +275,6 @@ struct port_count {
 };
 
 /* ---- what main and workers share ------------------------------------------------------------------------------- */
-
-/* RSS of a port: Toeplitz hash and RETA; table/rss.pxd. */
-struct rss;
 
 enum { BY_HASH, BY_RSS, BY_FLOW }; /* which function says who owns what comes to a local address (table/owner.pxd) */
 enum { BRINGS_INBOUND = 1 << INBOUND, BRINGS_OUTBOUND = 1 << OUTBOUND, BRINGS_ALL = 3 };

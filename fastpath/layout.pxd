@@ -31,6 +31,7 @@ cdef extern from "layout.h" nogil:
         PARKING, PARKING_SERVER, PARKING_MS
         HAND_SLOTS, HAND_SEND
         BY_HASH, BY_RSS, BY_FLOW, BRINGS_INBOUND, BRINGS_OUTBOUND, BRINGS_ALL
+        RSS_BYTES, MAX_RETA
     uint32_t NONE
     uint64_t REGION_MAGIC
     const char *drop_keys[1]
@@ -106,6 +107,11 @@ cdef extern from "layout.h" nogil:
         uint32_t head, tail, frame_max, stride
         uint8_t *data
 
+    struct rss:
+        uint32_t table[12][256]  # RSS_BYTES
+        uint32_t mask
+        uint8_t reta[2048]  # MAX_RETA
+
     struct server_count:
         uint64_t active, total
         uint64_t packets[2]
@@ -123,9 +129,6 @@ cdef extern from "layout.h" nogil:
     struct hand_ring:
         uint32_t head, filled, tail_seen, tail, head_seen
         size_t slots[1]
-
-    struct rss:
-        pass
 
     struct port:
         uint64_t mac

@@ -258,8 +258,8 @@ def set_local_addresses(port, addresses):
     fill_map(fresh, after)
     local_now.update(after)
     old_map = S.map
+    store_pointer(&S.map, fresh)  # first: whose an address is must be known when one is chosen
     store_pointer(&port_at(port).pool, pool)
-    store_pointer(&S.map, fresh)
     synchronize()
     free(old_map)
     free(old_pool)

@@ -62,7 +62,8 @@ cdef inline uint8_t open_connection(worker *w, uint32_t i, const service *s, uin
     cdef batch *b = &w.batch
     cdef table *t = &w.table
     cdef uint64_t hop = w.shared.servers[id].hop
-    cdef const local_pool *pool = w.shared.ports[hop >> 48 & 0xFF].pool
+    cdef const port *p = &w.shared.ports[hop >> 48 & 0xFF]
+    cdef const local_pool *pool = p.pool  # read once: the main thread may change it at any time
     cdef connection *c
     cdef uint32_t index
     cdef uint64_t answer_hash
@@ -78,7 +79,7 @@ cdef inline uint8_t open_connection(worker *w, uint32_t i, const service *s, uin
     c.flow[INBOUND] = flow_of(b.addrs[i], b.ports[i])
     c.flow[OUTBOUND].saddr = w.shared.servers[id].raddr
     c.flow[OUTBOUND].sport = w.shared.servers[id].rport
-    answer_hash = choose_local(w, id, pool, &c.flow[OUTBOUND])
+    answer_hash = choose_local(w, id, p, pool, &c.flow[OUTBOUND])
     if answer_hash == 0:
         connection_give(t, index)
         return drop_for_service(w, i, NO_LOCAL_PORT, s.id, INBOUND)

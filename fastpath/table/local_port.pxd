@@ -8,11 +8,12 @@ After a row of taken candidates the cursor jumps, so that long-lived connections
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.layout cimport (
-    LOCAL_JUMPS, LOCAL_PORT_MIN, LOCAL_PORTS, LOCAL_TRIES, NONE, flow, local_pool, server, server_count, worker)
+    BY_RSS, LOCAL_JUMPS, LOCAL_PORT_MIN, LOCAL_PORTS, LOCAL_TRIES, NONE, flow, local_pool, port, server, server_count, worker)
 from fastpath.net.frame cimport rte_cpu_to_be_16
 from fastpath.net.hash cimport hash2
 from fastpath.table.connection cimport find, flow_addrs, flow_ports, tuple_hash
-from fastpath.table.owner cimport owner
+from fastpath.table.owner cimport owner_of
+from fastpath.table.rss cimport queue_of, rss_partial, rss_with_address, rss_with_port
 
 
 cdef inline uint32_t permute(uint32_t x, uint32_t bits, uint64_t key) noexcept nogil:
@@ -29,8 +30,14 @@ cdef inline uint32_t permute(uint32_t x, uint32_t bits, uint64_t key) noexcept n
     return x ^ (x >> half)
 
 
-cdef inline uint64_t choose_local(worker *w, uint32_t id, const local_pool *pool, flow *answer) noexcept nogil:
-    """Complete `answer` = (R, L): its destination becomes a free local address and port of this worker.
+cdef inline bint comes_here(const worker *w, const port *p, uint32_t partial, const flow *answer) noexcept nogil:
+    """Whether this worker owns (R, L), as far as can be told without our hash. partial: R's part of the port's hash."""
+    return p.owned_by != BY_RSS or queue_of(
+        p.rss, rss_with_port(p.rss, rss_with_address(p.rss, partial, answer.daddr), answer.dport)) == w.id
+
+
+cdef inline uint64_t choose_local(worker *w, uint32_t id, const port *p, const local_pool *pool, flow *answer) noexcept nogil:
+    """Complete `answer` = (R, L): its destination becomes a free local address and port of this worker, of the port's pool.
 
     Returns the tuple's hash, or 0 when LOCAL_TRIES candidates in a row were taken or another worker's (0 is no hash of
     a tuple that is handed out: such a candidate is passed over).
@@ -43,8 +50,10 @@ cdef inline uint64_t choose_local(worker *w, uint32_t id, const local_pool *pool
     cdef uint32_t tries = LOCAL_TRIES * w.shared.n_workers
     # A golden part of the circle, and odd: jumps spread evenly over the walk.
     cdef uint32_t jump = 0x9E3779B9U >> (32 - pool.bits) | 1
+    # A card's hash is linear: of a candidate, only its own address and port are left to add.
+    cdef uint32_t partial = rss_partial(p.rss, answer.saddr, answer.sport) if p.owned_by == BY_RSS else 0
     cdef uint32_t x
-    cdef uint64_t hash
+    cdef uint64_t addrs, ports, hash
     cdef uint8_t direction
     while tries:
         x = permute(count.port_cursor & (0xFFFFFFFFU >> (32 - pool.bits)), pool.bits, key)
@@ -54,9 +63,11 @@ cdef inline uint64_t choose_local(worker *w, uint32_t id, const local_pool *pool
         tries -= 1
         answer.daddr = pool.addresses[x // LOCAL_PORTS]  # a constant: multiplication
         answer.dport = rte_cpu_to_be_16(<unsigned short>(LOCAL_PORT_MIN + x % LOCAL_PORTS))
-        hash = tuple_hash(&w.table, flow_addrs(answer), flow_ports(answer, s.protocol))
-        if hash != 0 and (w.shared.n_workers == 1 or owner(
-                w.shared, flow_addrs(answer), flow_ports(answer, s.protocol), hash, w.id, &direction) == w.id) and find(
-                &w.table, flow_addrs(answer), flow_ports(answer, s.protocol), hash) == NONE:
+        if not comes_here(w, p, partial, answer):
+            continue
+        addrs, ports = flow_addrs(answer), flow_ports(answer, s.protocol)
+        hash = tuple_hash(&w.table, addrs, ports)
+        if hash != 0 and owner_of(w.shared, addrs, ports, hash, w.id, &direction) == w.id and find(
+                &w.table, addrs, ports, hash) == NONE:
             return hash
     return 0

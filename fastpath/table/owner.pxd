@@ -42,6 +42,13 @@ cdef inline uint32_t owner(const shared *s, uint64_t addrs, uint64_t ports, uint
     return rss_queue(p.rss, addrs, ports) if p.owned_by == BY_RSS else value >> 16
 
 
+cdef inline uint32_t owner_of(const shared *s, uint64_t addrs, uint64_t ports, uint64_t hash, uint32_t nobody,
+                              uint8_t *direction) noexcept nogil:
+    """owner(), without a look at the map where our hash decides about everything; direction is then 0."""
+    direction[0] = 0
+    return hash_owner(hash, s.n_workers) if s.all_by_hash else owner(s, addrs, ports, hash, nobody, direction)
+
+
 cdef inline uint32_t fragment_home(const shared *s, uint64_t addrs, uint16_t id, uint8_t protocol, uint64_t key0,
                                    uint64_t key1) noexcept nogil:
     """Where the fragments of one datagram meet (RFC 791: source, destination, protocol, identification). They have no ports,
@@ -56,11 +63,10 @@ cdef inline bint is_anothers(worker *w, uint32_t i, uint64_t addrs, uint64_t por
     it brings to the owner: then it is a stray.
     """
     cdef batch *b = &w.batch
-    cdef uint8_t direction = 0
+    cdef uint8_t direction
     if w.shared.n_workers == 1 or not b.fresh:
         return False
-    b.entry[i] = hash_owner(hash, w.shared.n_workers) if w.shared.all_by_hash else owner(
-        w.shared, addrs, ports, hash, w.id, &direction)
+    b.entry[i] = owner_of(w.shared, addrs, ports, hash, w.id, &direction)
     if b.entry[i] == w.id:
         return False
     w.ports[b.pkt[i].port].strays += (claimed & direction) != 0

@@ -10,13 +10,13 @@ from libc.string cimport memset
 from fastpath.layout cimport (
     ADDRESS_FREE, FRAME_SLOTS, INBOUND, LOCAL_PORT_MIN, LOCAL_PORTS, NONE, N_TIMEOUTS, OUTBOUND, SERVER_REMOVED,
     SERVER_RESET, VERB_FIND, VERB_SWEEP, WHEEL_SHIFT, be16, be32, connection, flow, frame_ring, local_pool, node,
-    region, server, server_count, service, service_map, shared, table, verb, worker)
+    region, rss, server, server_count, service, service_map, shared, table, verb, worker)
 from fastpath.net cimport checksum
 from fastpath.net.hash cimport hash2 as net_hash2, scale as net_scale
 from fastpath.stage cimport answer as mailbox, expire as expiry
 from fastpath.table cimport block, connection as entries, frame_ring as frames, local_port, node as lists
 from fastpath.table cimport owner as owners, region as regions, rounds, service as serving, service_map as maps
-from fastpath.table cimport tcp_state, timer
+from fastpath.table cimport rss as scaling, tcp_state, timer
 
 
 cdef extern from "<stdlib.h>" nogil:
@@ -63,6 +63,47 @@ def permute(uint32_t x, uint32_t bits, uint64_t key):
 
 def owner(uint64_t hash, uint32_t n_workers):
     return owners.hash_owner(hash, n_workers)
+
+
+# ---- receive side scaling ------------------------------------------------------------------------------------------
+
+cdef extern from "<rte_thash.h>" nogil:
+    uint32_t rte_softrss(uint32_t *tuple, uint32_t words, const uint8_t *key)
+
+
+def softrss(bytes key, uint32_t saddr, uint32_t daddr, uint16_t sport, uint16_t dport):
+    """DPDK's own Toeplitz hash. It takes the tuple as numbers, the key as it stands."""
+    cdef uint32_t words[3]
+    words[0], words[1], words[2] = saddr, daddr, <uint32_t>sport << 16 | dport
+    return rte_softrss(words, 3, key)
+
+
+cdef class Rss:
+    """A port's key and RETA."""
+    cdef rss *r
+
+    def __cinit__(self, bytes key, list reta):
+        cdef bytes entries = bytes(reta)
+        self.r = <rss *>zeroed(sizeof(rss))
+        scaling.rss_fill(self.r, key, entries, len(entries))
+
+    def __dealloc__(self):
+        free(self.r)
+
+    def hash(self, uint64_t addrs, uint64_t ports):
+        return scaling.rss_hash(self.r, addrs, ports)
+
+    def queue(self, uint64_t addrs, uint64_t ports):
+        return scaling.rss_queue(self.r, addrs, ports)
+
+    def stepwise(self, be32 saddr, be16 sport, be32 daddr, be16 dport):
+        """The queue as the port allocator comes to it: the server first, then a candidate."""
+        cdef uint32_t towards = scaling.rss_partial(self.r, saddr, sport)
+        return scaling.queue_of(self.r, scaling.rss_with_port(
+            self.r, scaling.rss_with_address(self.r, towards, daddr), dport))
+
+    def equal(self, Rss other):
+        return bool(scaling.rss_equal(self.r, other.r))
 
 
 # ---- schedules -----------------------------------------------------------------------------------------------------
@@ -232,6 +273,7 @@ cdef class Worker:
         self.s.servers = <server *>zeroed(4 * sizeof(server))
         self.s.services = <service **>zeroed(4 * sizeof(void *))
         self.s.n_workers = 1
+        self.s.all_by_hash = 1
         for i in range(N_TIMEOUTS):
             self.s.timeouts[i] = timeouts[i]
         self.w = <worker *>zeroed(sizeof(worker))
@@ -354,7 +396,7 @@ cdef class Worker:
         self.s.servers[0].raddr, self.s.servers[0].rport = real
         answer.saddr, answer.sport = real
         try:
-            if local_port.choose_local(self.w, 0, pool, &answer) == 0:
+            if local_port.choose_local(self.w, 0, &self.s.ports[0], pool, &answer) == 0:
                 return None
         finally:
             free(pool)
