@@ -40,6 +40,7 @@ def extension(name: str, source: str) -> Extension:
             f"-march={march}",
             "-O2",
             "--param=large-function-insns=20000",  # a turn is one function, however much stands in its stages
+            "--param=max-inline-insns-single=400",  # ... and whatever it calls now and then (9 instructions a packet)
             "-g",
             "-fno-strict-aliasing",
             "-Wno-unused-function",
