@@ -57,6 +57,7 @@ cdef make_shared(timeouts, unsigned int buffers, unsigned int mtu):
     S = <shared *>aligned_memory(sizeof(shared))
     S.services = <service **>lazy_memory(MAX_SERVICES * sizeof(void *))
     S.servers = <server *>lazy_memory(MAX_SERVERS * sizeof(server))
+    S.loads = <uint64_t *>lazy_memory(MAX_SERVERS * sizeof(uint64_t))
     S.map = map_new(0)
     S.n_workers = N_WORKERS
     S.kernel_wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)

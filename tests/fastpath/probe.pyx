@@ -14,7 +14,7 @@ from fastpath.layout cimport (
 from fastpath.net cimport checksum
 from fastpath.net.hash cimport hash2 as net_hash2, scale as net_scale
 from fastpath.stage cimport answer as mailbox, expire as expiry
-from fastpath.table cimport block, connection as entries, frame_ring as frames, local_port, node as lists
+from fastpath.table cimport block, connection as entries, frame_ring as frames, load, local_port, node as lists
 from fastpath.table cimport owner as owners, region as regions, rounds, service as serving, service_map as maps
 from fastpath.table cimport tcp_state, timer
 
@@ -67,7 +67,8 @@ def owner(uint64_t hash, uint32_t n_workers):
 
 # ---- schedules -----------------------------------------------------------------------------------------------------
 
-SCHEDULERS = {"rr": serving.RR, "wrr": serving.WRR, "ipport": serving.IPPORT, "iponly": serving.IPONLY}
+SCHEDULERS = {"rr": serving.RR, "wrr": serving.WRR, "ipport": serving.IPPORT, "iponly": serving.IPONLY,
+              "lc": serving.LC, "wlc": serving.WLC}
 
 
 def lay_round(list weights, uint32_t n_slots):
@@ -264,7 +265,7 @@ cdef class Worker:
         entries.connection_index(
             t, index, entries.connection_hash(t, index, INBOUND), entries.connection_hash(t, index, OUTBOUND))
         timer.timer_set(t, self.s, index)
-        self.w.server_counts[0].active += 1
+        load.count_opened(&self.w.server_counts[0], state)
         return index
 
     def find(self, tuple sought, uint8_t protocol):
@@ -279,7 +280,7 @@ cdef class Worker:
 
     def close(self, uint32_t index):
         """Out of the index now, free at once."""
-        timer.retire(&self.w.table, index)
+        timer.retire(self.w, index)
         expiry.free_dead(self.w)
 
     def touch(self, uint32_t index):

@@ -191,7 +191,7 @@ def test_a_services_counters_never_go_backwards(datapath: Any, engine: FakeEngin
     datapath.tick()
     assert datapath.service_traffic(VIP).forwarded == total
     engine.busy = set()
-    engine.counters[ids[R3.packed]] = (0, 10, 100, 1000, 50, 500)
+    engine.counters[ids[R3.packed]] = (0, 10, 100, 1000, 50, 500, 0)
     datapath.tick()
     assert ids[R3.packed] not in engine.counters
     assert datapath.service_traffic(VIP).forwarded == (1, *total[1:])
