@@ -269,9 +269,9 @@ def server_totals(servers: Sequence[int]) -> ServerCounters:
     """Summed over these servers as well."""
 
 def weigh() -> bool:
-    """Add up over the workers what the servers of services with lc or wlc carry; commit() does too where it concerns such
-    services. False: nothing has changed since. Takes some tens of nanoseconds a server and worker, without the GIL. Between
-    two calls a worker goes by its own part."""
+    """Add up over the workers what the servers of services with lc or wlc have to carry; commit() does too where it
+    concerns such services. Between two calls a worker goes by its own part. False: nothing has changed. Takes time in
+    proportion to the servers and workers, without the GIL."""
 
 def server_busy(server: int) -> bool:
     """True while some connection still counts for this id: it must not be given to another server yet."""

@@ -1,4 +1,4 @@
-"""lc and wlc without packets: who gets how much, on several workers, between two sums, on servers of uneven speed (B24).
+"""lc and wlc without packets (B24): who gets how much, on several workers, between two sums, of uneven servers.
 
 A simulation: connections come one by one, to a worker each as their hash says, and last for a while.
 """
@@ -22,7 +22,7 @@ def simulate(
     sum_every: int = 0,
     seed: int = 1,
 ) -> tuple[Counter[int], list[int]]:
-    """What each server got, and what each has in the end. lasts: of a server, how many arrivals a connection outlives."""
+    """What each server got, and has in the end. lasts: how many arrivals a connection to a server outlives."""
     random = Random(seed)
     got: Counter[int] = Counter()
     open_now: Counter[int] = Counter()
@@ -89,8 +89,8 @@ def test_without_load_wlc_follows_weights_and_lc_is_even(weights: list[int]) -> 
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("scheduler", ["lc", "wlc"])
 def test_a_slow_server_gets_less(scheduler: str, workers: int) -> None:
-    """B24: one of four servers takes ten times as long for a connection: it has about as many open as the others, and so
-    gets a tenth of what they get (ideally 1/31 of all)."""
+    """B24: one of four servers takes ten times as long for a connection: it has about as many open as the others, and
+    so gets a tenth of what they get (ideally 1/31 of all)."""
     loads = probe.Loads(scheduler, [1] * 4, workers)
     got, _ = simulate(loads, lambda s: 1000 if s == 0 else 100, workers=workers, sum_every=50)
     assert got[0] / 20_000 < 1.6 / 31
