@@ -118,6 +118,17 @@ def test_a_new_server_is_not_run_down() -> None:
     assert abs((900 + 3000) / 10 - got[9]) < 10
 
 
+@pytest.mark.parametrize("workers", [2, 16])
+def test_workers_do_not_run_down_a_new_server_together(workers: int) -> None:
+    """B24: each gives it its part of what it lacks, though none hears of the others before the next sum."""
+    loads = probe.Loads("lc", [1, 1], workers)
+    fill_up(loads, [1], 1600)
+    loads.weigh()
+    random = Random(1)
+    got = Counter(loads.pick(random.randrange(workers), random.getrandbits(64)) for _ in range(3200))
+    assert abs(got[1] - 2400) <= 2 * workers
+
+
 def test_who_cannot_be_reached_looks_worst() -> None:
     """B24, B40: a server without a MAC address has no connections, and is passed over where another is reachable."""
     loads = probe.Loads("wlc", [65535, 1, 1], 1)

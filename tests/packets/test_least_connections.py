@@ -187,7 +187,7 @@ def test_established_is_what_a_dump_shows(director: Director, steps: list[tuple[
             director.wait(5 * (client + 1) ** 2)
         elif what == "sweep":
             director.service([FOUR[client % 2]], scheduler="lc", first=client % 2, reset=[1 - client % 2])
-            engine.sweep(0).result()
+            director.sweep()
             director.service(FOUR[:2], scheduler="lc")
         elif what == "udp":
             engine.run_once([inbound(udp(), **source)], now=director.seconds())
