@@ -143,23 +143,23 @@ cdef class Loads:
         free(self.s)
         free(self.w)
 
-    def reach(self, uint32_t server, bint reachable):
-        self.s.servers[server].hop = <uint64_t>(HOP_RESOLVED if reachable else 0) << 56
+    def reach(self, uint32_t id, bint reachable):
+        self.s.servers[id].hop = <uint64_t>(HOP_RESOLVED if reachable else 0) << 56
 
-    def pick(self, uint32_t worker, uint64_t hash):
+    def pick(self, uint32_t by, uint64_t hash):
         """The server for a connection of this hash, which counts at once; None: nobody is eligible."""
         cdef flow f
         cdef uint32_t id
         memset(&f, 0, sizeof(flow))
-        id = serving.pick_server(&self.w[worker], self.block, &f, hash)
+        id = serving.pick_server(&self.w[by], self.block, &f, hash)
         if id == NONE:
             return None
-        load.count_opened(&self.w[worker].server_counts[id], tcp_state.ESTABLISHED)
+        load.count_opened(&self.w[by].server_counts[id], tcp_state.ESTABLISHED)
         return id
 
-    def close(self, uint32_t worker, uint32_t server, bint lingers=False):
+    def close(self, uint32_t by, uint32_t id, bint lingers=False):
         """A connection ends; lingers: its entry stays for a while."""
-        load.count_state(&self.w[worker].server_counts[server], tcp_state.ESTABLISHED,
+        load.count_state(&self.w[by].server_counts[id], tcp_state.ESTABLISHED,
                          tcp_state.TIME_WAIT if lingers else tcp_state.STATE_DEAD)
 
     def weigh(self):
