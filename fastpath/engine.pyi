@@ -15,7 +15,7 @@ class EngineError(Exception): ...
 TCP: Final = 6
 UDP: Final = 17
 SCHEDULERS: Final[dict[str, int]]
-"""Scheduler name -> number: rr, wrr, ipport, iponly."""
+"""Scheduler name -> number: rr, wrr, ipport, iponly, lc, wlc."""
 DROP_REASONS: Final[dict[str, str]]
 """Drop reason -> one sentence for people; the keys of drops()."""
 MAX_SERVICES: Final[int]
@@ -90,6 +90,8 @@ class ServerCounters(NamedTuple):
     inbound_bytes: int
     outbound_packets: int
     outbound_bytes: int
+    established: int
+    """Of the active connections, those that are no longer opening and not yet closing (UDP: all)."""
 
 class ServiceCounters(NamedTuple):
     """What a service dropped, by the direction it came in (what was forwarded is the sum over its servers)."""
@@ -286,6 +288,11 @@ def set_next_hop(server: int, port: int, mac: bytes | None) -> None:
 
 def server_totals(servers: Sequence[int]) -> ServerCounters:
     """Summed over these servers as well."""
+
+def weigh() -> bool:
+    """Add up over the workers what the servers of services with lc or wlc have to carry; commit() does too where it
+    concerns such services. Between two calls a worker goes by its own part. False: nothing has changed. Takes time in
+    proportion to the servers and workers, without the GIL."""
 
 def server_busy(server: int) -> bool:
     """True while some connection still counts for this id: it must not be given to another server yet."""

@@ -27,7 +27,7 @@ from fastpath.table.frame_ring cimport (
     load_acquire, ring_depth, ring_front, ring_is_empty, ring_release, ring_write, store_release)
 from fastpath.table.parking cimport empty_parking, parking_is_due
 from fastpath.table.region cimport MAP_FAILED, mmap, region_init, region_map, region_plan, table_open
-from fastpath.table.service cimport IPONLY, IPPORT, N_SCHEDULERS, RR, WRR
+from fastpath.table.service cimport IPONLY, IPPORT, LC, N_SCHEDULERS, RR, WLC, WRR, by_load
 from fastpath.table.service_map cimport (
     map_drop_service, map_find, map_has_room, map_key, map_new, map_put, map_put_service)
 from fastpath.table.tcp_state cimport state_names, timeout_of
@@ -61,7 +61,7 @@ class EngineError(Exception):
 
 TCP = 6
 UDP = 17
-SCHEDULERS = {"rr": RR, "wrr": WRR, "ipport": IPPORT, "iponly": IPONLY}
+SCHEDULERS = {"rr": RR, "wrr": WRR, "ipport": IPPORT, "iponly": IPONLY, "lc": LC, "wlc": WLC}
 DROP_REASONS = dict([(drop_keys[i].decode(), drop_texts[i].decode()) for i in range(N_DROP_REASONS)])
 
 Timeouts = namedtuple("Timeouts", "tcp_established tcp_transitory tcp_closed udp", defaults=(7440, 240, 10, 300))
@@ -70,7 +70,7 @@ Port = namedtuple("Port", "number name driver mac rx_queues tx_queues")
 Server = namedtuple("Server", "id address port weight")
 Service = namedtuple("Service", "id address port protocol scheduler established_timeout servers")
 ServerCounters = namedtuple(
-    "ServerCounters", "active total inbound_packets inbound_bytes outbound_packets outbound_bytes")
+    "ServerCounters", "active total inbound_packets inbound_bytes outbound_packets outbound_bytes established")
 ServiceCounters = namedtuple(
     "ServiceCounters", "inbound_drops inbound_drop_bytes outbound_drops outbound_drop_bytes")
 PortCounters = namedtuple(
@@ -105,6 +105,8 @@ cdef worker *W[64]              # MAX_WORKERS; the first S.n_workers
 cdef bint initialised = False, running = False, closed = False, kernel_looping = False
 cdef uint32_t n_services = 0    # published now
 cdef uint32_t service_ids = 0   # above every service id ever published
+cdef uint32_t weighed[1 << 16]  # MAX_SERVICES: ids of the services that go by load, of which there are:
+cdef uint32_t n_weighed = 0
 cdef uint8_t *stays = NULL      # by server id: publish() marks here those that keep their service; all 0 in between
 cdef dict local_now = {}        # port -> tuple of addresses
 cdef dict server_base = {}      # id -> what its counters stood at when the id was last released

@@ -163,7 +163,9 @@ struct service {
     uint32_t established_timeout; /* ms, 0: the default */
     uint32_t n_servers, n_slots;
     uint32_t stagger; /* distance between two workers' starting slots */
-    uint16_t *slots;  /* rr, wrr: the round; ipport, iponly: the Maglev table; positions in servers[] */
+    uint32_t n_eligible; /* lc, wlc: so many positions stand behind the slots, each once */
+    uint16_t *slots;  /* rr, wrr: the round; lc, wlc: what candidates are drawn from; ipport, iponly: the Maglev table;
+                       * positions in servers[] */
     uint32_t *servers;
 };
 
@@ -194,7 +196,8 @@ struct server {
     uint8_t removed; /* what became of it when it left its service */
     uint32_t service;
     uint8_t eligible; /* for new connections: its weight is not 0 */
-    uint8_t padding[3];
+    uint8_t padding;
+    uint16_t weight;
     uint32_t reserved[2];
 };
 _Static_assert(sizeof(struct server) == 32, "two servers a line");
@@ -256,15 +259,18 @@ _Static_assert(MAX_WORKERS <= 256, "a RETA entry is a byte");
 /* ---- counters: one writer each --------------------------------------------------------------------------------- */
 
 struct server_count {
-    uint64_t active, total, packets[2], bytes[2];
+    uint64_t total, packets[2], bytes[2];
+    uint32_t active, established; /* connections: all; those that state_established names (table/tcp_state.h) */
+    uint32_t load;        /* sum of state_load over its connections: what lc and wlc go by */
+    uint32_t load_base;   /* `load` when this worker first looked at it in ... */
+    uint32_t load_epoch;  /* ... this epoch of the sums in shared.loads */
     uint32_t port_cursor; /* walks the keyed permutation of (address, port) towards this server */
-    uint32_t reserved[3];
 } __attribute__((aligned(LINE)));
 _Static_assert(sizeof(struct server_count) == LINE, "a server's counters are one line");
 
 struct service_count {
     uint64_t drops[2], drop_bytes[2];
-    uint32_t cursor; /* rr, wrr: next slot of the round */
+    uint32_t cursor; /* rr, wrr: next slot of the round; lc, wlc: stirs the draw */
     uint32_t reserved[7];
 } __attribute__((aligned(LINE)));
 _Static_assert(sizeof(struct service_count) == LINE, "a service's counters are one line");
@@ -334,6 +340,8 @@ struct shared {
     struct service_map *map;
     struct service **services; /* MAX_SERVICES, by id */
     struct server *servers;    /* MAX_SERVERS, by id */
+    uint64_t *loads;           /* MAX_SERVERS, by id: `load` over all workers, summed up now and then for lc and wlc */
+    uint32_t load_epoch;       /* how often; no packet but one that opens a connection reads either */
     struct rte_rcu_qsbr *rcu;
     uint32_t timeouts[N_TIMEOUTS]; /* ms */
     uint32_t n_ports, n_workers, mtu; /* mtu: the largest that a packet buffer holds */

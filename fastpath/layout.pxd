@@ -79,7 +79,7 @@ cdef extern from "layout.h" nogil:
         be32 vaddr
         be16 vport
         uint8_t protocol, scheduler
-        uint32_t established_timeout, n_servers, n_slots, stagger
+        uint32_t established_timeout, n_servers, n_slots, stagger, n_eligible
         uint16_t *slots
         uint32_t *servers
 
@@ -98,6 +98,7 @@ cdef extern from "layout.h" nogil:
         uint8_t protocol, removed
         uint32_t service
         uint8_t eligible
+        uint16_t weight
 
     struct local_pool:
         uint32_t n, size, bits
@@ -113,10 +114,10 @@ cdef extern from "layout.h" nogil:
         uint8_t reta[2048]  # MAX_RETA
 
     struct server_count:
-        uint64_t active, total
+        uint64_t total
         uint64_t packets[2]
         uint64_t bytes[2]
-        uint32_t port_cursor
+        uint32_t active, established, load, load_base, load_epoch, port_cursor
 
     struct service_count:
         uint64_t drops[2]
@@ -159,6 +160,8 @@ cdef extern from "layout.h" nogil:
         service_map *map
         service **services
         server *servers
+        uint64_t *loads
+        uint32_t load_epoch
         rte_rcu_qsbr *rcu
         uint32_t timeouts[4]
         uint32_t n_ports, n_workers, mtu, stopping

@@ -215,6 +215,7 @@ async def serve(
     try:
         async with AsyncExitStack() as undo:
             undo.callback(asyncio.create_task(keep_house(datapath, guard)).cancel)  # to the very end
+            undo.callback(asyncio.create_task(datapath.weigh()).cancel)
             mirror = Mirror(interfaces, datapath.set_next_hop, datapath.set_address)
             await mirror.start()
             undo.push_async_callback(mirror.stop)

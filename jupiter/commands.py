@@ -188,7 +188,9 @@ _SERVICES = (
         changes=True,
         details="rr and wrr give each server exactly its share in each round. ipport and iponly hash the client's "
         "address (and port): every director with the same servers makes the same choice, and taking one "
-        "of N servers away moves about 1/N of the clients.",
+        "of N servers away moves about 1/N of the clients. lc takes of two servers, drawn at random, the one "
+        "with less to carry (wlc: for its weight): connections that are open, half-open ones too, count 256, those "
+        "that close 1.",
         examples=("vs/add 10.0.1.1:8888 tcp wrr", "vs/add 10.0.1.1:53 udp"),
     ),
     Command(
@@ -212,7 +214,8 @@ _SERVICES = (
         (THE_SERVICE,),
         Answer.RECORD,
         details="c is the client, v the service, r the servers: [c2v] is what arrived from clients, [v2r] what of "
-        "it went on to servers, [r2v] and [v2c] the way back. Bytes are those of whole frames.",
+        "it went on to servers, [r2v] and [v2c] the way back. Bytes are those of whole frames. established-conns are "
+        "those of the active-conns that are neither opening nor closing (UDP: all): what ipvsadm calls ActiveConn.",
         examples=("vs/stats 10.0.1.1:8888 tcp", "vs/stats 10.0.1.1:8888 tcp --json"),
     ),
     Command(
@@ -311,6 +314,7 @@ _SERVERS = (
         "Show the counters of a real server.",
         (THE_SERVICE, THE_SERVER),
         Answer.RECORD,
+        details="established-conns are those of the active-conns that are neither opening nor closing (UDP: all).",
         examples=("rs/stats 10.0.1.1:8888 tcp 1.1.1.3:80",),
     ),
     Command(

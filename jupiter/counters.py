@@ -11,7 +11,8 @@ from jupiter.terms import Search
 class ServerTraffic(NamedTuple):
     """One real server's counters, summed over workers; bytes are Ethernet frames without FCS.
 
-    inbound: sent to the server. outbound: received from it and sent to clients.
+    inbound: sent to the server. outbound: received from it and sent to clients. established: of the active ones, those
+    that are no longer opening and not yet closing; UDP: all.
     """
 
     active: int = 0
@@ -20,6 +21,7 @@ class ServerTraffic(NamedTuple):
     inbound_bytes: int = 0
     outbound_packets: int = 0
     outbound_bytes: int = 0
+    established: int = 0
 
     def plus(self, other: "ServerTraffic") -> "ServerTraffic":
         return ServerTraffic(*map(sum, zip(self, other, strict=True)))

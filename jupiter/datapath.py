@@ -15,6 +15,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface
 from itertools import chain
+from time import thread_time
 from typing import NamedTuple
 from typing import Protocol as Interface
 
@@ -24,12 +25,18 @@ from jupiter.counters import Neighbour, ServerTraffic, ServiceTraffic
 from jupiter.errors import JupiterError
 from jupiter.gauges import Gauges, PublishedPort, answered, engine_errors
 from jupiter.ids import Ids
-from jupiter.model import Change, Device, Model, Policy, ServerKey, ServiceKey, VirtualService
+from jupiter.model import BY_LOAD, Change, Device, Model, Policy, ServerKey, ServiceKey, VirtualService
 
 LARGE = 1000
 """Servers in a change from which on it is planned in a thread: some milliseconds of work."""
 ANNOUNCEMENTS = 2
 """Of each new address, a second or so apart (RFC 5227, section 2.3)."""
+WEIGH_SECONDS = 0.02
+"""Between two looks at what servers have to carry, while that changes, and at most ..."""
+WEIGH_IDLE_SECONDS = 0.64
+"""... so long while it does not."""
+WEIGH_SHARE = 0.02
+"""Of a core, that the looking takes at most."""
 SLICE = 1000
 """Servers that are looked after in one turn of the loop."""
 
@@ -87,6 +94,9 @@ class Datapath(Gauges):
         self._unannounced: dict[IPv4Address, int] = {}
         """Addresses that are new here -> how often the links are still to hear of them."""
         self._mirror: NextHops | None = None
+        self._by_load: set[ServiceKey] = set()
+        self._weighing = asyncio.Event()
+        """Set while there are such services."""
         self._kernel_thread = threading.Thread(target=engine.kernel_loop, name="kernel_loop")
 
     # The engine's life
@@ -200,6 +210,9 @@ class Datapath(Gauges):
         for key in plan.change.removed:
             gone = self._services.pop(key)
             self._removed.append(replace(gone, servers={}, leaving=gone.leaving | set(gone.servers.values())))
+        self._by_load.difference_update(plan.change.removed, plan.ids)
+        self._by_load.update(service.key for service in plan.change.put if service.scheduler in BY_LOAD)
+        self._weighing.set() if self._by_load else self._weighing.clear()
         self.model = self.model.after(plan.change)
 
     async def _sweep(self) -> None:
@@ -244,13 +257,24 @@ class Datapath(Gauges):
         for service in chain(self._services.values(), self._removed):
             for id in [id for id in service.leaving if not engine.server_busy(id)]:
                 service.leaving.remove(id)
-                service.folded = service.folded.plus(_traffic([id])._replace(active=0))
+                service.folded = service.folded.plus(_traffic([id])._replace(active=0, established=0))
                 self._leave_address(id)
                 self._forget_server(id)
         for service in [s for s in self._removed if not s.leaving]:
             self._removed.remove(service)
             self._service_ids.give_back(service.id)
         self.sample()
+
+    async def weigh(self) -> None:
+        """Tell workers what servers have to carry, as long as some service goes by that; to be cancelled."""
+        pause = WEIGH_SECONDS
+        while True:
+            await self._weighing.wait()
+            begin = thread_time()
+            changed = engine.weigh()
+            took = thread_time() - begin
+            pause = WEIGH_SECONDS if changed else min(2 * pause, WEIGH_IDLE_SECONDS)
+            await asyncio.sleep(max(pause, took / WEIGH_SHARE))
 
     def _forget_server(self, id: int) -> None:
         engine.release_server(id)

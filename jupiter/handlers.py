@@ -86,6 +86,7 @@ def vs_stats(view: View, service: ServiceKey) -> Json:
         "[v2r]bytes": forwarded.inbound_bytes,
         "[v2c]packets": forwarded.outbound_packets,
         "[v2c]bytes": forwarded.outbound_bytes,
+        "established-conns": forwarded.established,
     }
 
 
@@ -200,6 +201,7 @@ def rs_stats(view: View, service: ServiceKey, server: ServerKey) -> Json:
         "[v2r]bytes": traffic.inbound_bytes,
         "[r2v]packets": traffic.outbound_packets,
         "[r2v]bytes": traffic.outbound_bytes,
+        "established-conns": traffic.established,
     }
 
 

@@ -19,7 +19,9 @@ MAX_TIMEOUT = 604800
 """Seconds: a week."""
 MAX_WRR_SLOTS = 1 << 20
 """Sum of a wrr service's weights, divided by their greatest common divisor, that the data plane's schedule holds."""
-SCHEDULERS = ("ipport", "iponly", "rr", "wrr")
+SCHEDULERS = ("ipport", "iponly", "rr", "wrr", "lc", "wlc")
+BY_LOAD = frozenset(("lc", "wlc"))
+"""Those of them for which the data plane must know what each server has to carry."""
 DEFAULT_SCHEDULER = "ipport"
 
 ServerKey = tuple[IPv4Address, int]

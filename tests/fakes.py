@@ -68,10 +68,10 @@ class FakeDatapath:
         self.model = self.model.after(change)
 
     def service_traffic(self, service: ServiceKey) -> ServiceTraffic:
-        return ServiceTraffic(ServerTraffic(1, 20, 300, 4000, 50000, 600000), 7, 80, 900, 1000)
+        return ServiceTraffic(ServerTraffic(1, 20, 300, 4000, 50000, 600000, 1), 7, 80, 900, 1000)
 
     def server_traffic(self, service: ServiceKey, server: ServerKey) -> ServerTraffic:
-        return ServerTraffic(1, 20, 300, 4000, 50000, 600000)
+        return ServerTraffic(1, 20, 300, 4000, 50000, 600000, 1)
 
     def device_traffic(self) -> list[DeviceTraffic]:
         return [DeviceTraffic(d.name, *range(1, 17)) for d in self.model.devices]
@@ -125,7 +125,7 @@ class FakeEngine(SimpleNamespace):
 
     DROP_REASONS: ClassVar = {"no_service": "no service on this port"}
     CLIENT, VIRTUAL, LOCAL, REAL = 1, 2, 4, 8
-    SCHEDULERS: ClassVar = {"rr": 0, "wrr": 1, "ipport": 2, "iponly": 3}
+    SCHEDULERS: ClassVar = {"rr": 0, "wrr": 1, "ipport": 2, "iponly": 3, "lc": 4, "wlc": 5}
     MAX_SERVICES = 4
     MAX_SERVERS = 6
 
@@ -232,6 +232,8 @@ class FakeEngine(SimpleNamespace):
         self.port_counts = FakeEngine.PortCounters()
         self.port_address: bytes | None = None
         self.busy: set[int] = set()
+        self.weighed = 0
+        self.loads_change = True
 
     def kernel_loop(self) -> None:
         raise AssertionError("no packet passes here")
@@ -283,8 +285,12 @@ class FakeEngine(SimpleNamespace):
         self.next_hops.pop(server, None)
 
     def server_totals(self, servers: Sequence[int]) -> tuple[int, ...]:
-        rows = [self.counters.get(server, (0,) * 6) for server in servers]
-        return tuple(map(sum, zip((0,) * 6, *rows, strict=True)))
+        rows = [self.counters.get(server, (0,) * 7) for server in servers]
+        return tuple(map(sum, zip((0,) * 7, *rows, strict=True)))
+
+    def weigh(self) -> bool:
+        self.weighed += 1
+        return self.loads_change
 
     def progress(self) -> list[int]:
         return [0, 0]

@@ -5,6 +5,44 @@ cdef list over_workers(rows):
     return [sum(column) for column in zip(*rows)]
 
 
+cdef list_weighed():
+    """Which services go by load, after a change of them: a walk over all, which weigh() is spared."""
+    global n_weighed
+    cdef uint32_t id
+    n_weighed = 0
+    for id in range(service_ids):
+        if S.services[id] != NULL and by_load(S.services[id].scheduler):
+            weighed[n_weighed] = id
+            n_weighed += 1
+
+
+cdef bint add_up_loads() noexcept nogil:
+    """Of the servers of services that go by load. Whether any has changed."""
+    cdef const service *s
+    cdef uint32_t i, k, id
+    cdef uint64_t load
+    cdef bint changed = False
+    for i in range(n_weighed):
+        s = S.services[weighed[i]]
+        for id in s.servers[:s.n_servers]:
+            load = 0
+            for k in range(S.n_workers):
+                load += W[k].server_counts[id].load
+            if load != S.loads[id]:
+                store_word(&S.loads[id], load)
+                changed = True
+    store_release(&S.load_epoch, S.load_epoch + 1)
+    return changed
+
+
+def weigh():
+    cdef bint changed
+    started()
+    with nogil:
+        changed = add_up_loads()
+    return changed
+
+
 cdef void add_counts(uint64_t id, uint64_t *total) noexcept:
     """A server's counters over all workers, in the order of ServerCounters, on top of what is there."""
     cdef server_count *c
@@ -17,14 +55,15 @@ cdef void add_counts(uint64_t id, uint64_t *total) noexcept:
         total[3] += c.bytes[INBOUND]
         total[4] += c.packets[OUTBOUND]
         total[5] += c.bytes[OUTBOUND]
+        total[6] += c.established
 
 
 cdef list server_sums(server):
     """Since the engine began, whoever had the id."""
-    cdef uint64_t total[6]
+    cdef uint64_t total[7]
     memset(total, 0, sizeof(total))
     add_counts(server_id(server), total)
-    return [total[k] for k in range(6)]
+    return [total[k] for k in range(7)]
 
 
 def server_counters(server):
@@ -33,16 +72,16 @@ def server_counters(server):
 
 def server_totals(servers):
     """A service may have thousands: their counters are added up in C."""
-    cdef uint64_t total[6]
+    cdef uint64_t total[7]
     cdef uint32_t k
     memset(total, 0, sizeof(total))
     for each in servers:
         add_counts(server_id(each), total)
         base = server_base.get(each)
         if base is not None:
-            for k in range(6):
+            for k in range(7):
                 total[k] -= <uint64_t>base[k]
-    return ServerCounters(total[0], total[1], total[2], total[3], total[4], total[5])
+    return ServerCounters(total[0], total[1], total[2], total[3], total[4], total[5], total[6])
 
 
 def server_busy(server):

@@ -119,6 +119,9 @@ def commit(Prepared change):
         fresh = new_map(n_services + change.n, local_now)
     change.committed = True  # nothing fails from here on
     swap_blocks(change)
+    if concerns_loads(change):
+        list_weighed()
+        weigh()
     if fresh != NULL:
         fill_map(fresh, local_now)
         store_pointer(&S.map, fresh)
@@ -184,6 +187,18 @@ cdef void place_servers(const service *block, const member *members) noexcept:
         record.service = block.id
         record.removed = SERVER_PRESENT
         record.eligible = members[i].weight != 0
+        record.weight = <uint16_t>members[i].weight
+
+
+cdef bint concerns_loads(Prepared change):
+    """Whether a service that goes by load comes, changes or goes: `blocks` holds the former ones now."""
+    cdef uint32_t i
+    for i in range(change.n + change.n_removed):
+        if change.blocks[i] != NULL and by_load(change.blocks[i].scheduler):
+            return True
+        if i < change.n and by_load(S.services[change.ids[i]].scheduler):
+            return True
+    return False
 
 
 cdef change_map(Prepared change):

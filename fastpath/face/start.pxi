@@ -57,6 +57,7 @@ cdef make_shared(timeouts, uint32_t mtu, uint32_t n_workers):
     S = <shared *>aligned_memory(sizeof(shared))
     S.services = <service **>lazy_memory(MAX_SERVICES * sizeof(void *))
     S.servers = <server *>lazy_memory(MAX_SERVERS * sizeof(server))
+    S.loads = <uint64_t *>lazy_memory(MAX_SERVERS * sizeof(uint64_t))
     S.map = map_new(0)
     S.n_workers = n_workers
     S.all_by_hash = 1

@@ -16,7 +16,7 @@ cdef extern from *:
 
 cdef inline void visit(worker *w, uint32_t index) noexcept nogil:
     if is_due(w.shared, &w.table.connections[index], w.now):
-        retire(&w.table, index)
+        retire(w, index)
     else:
         timer_unset(&w.table, index)
         timer_set(&w.table, w.shared, index)
@@ -56,6 +56,6 @@ cdef inline void expire(worker *w, uint32_t packets) noexcept nogil:
             visit(w, t.nodes[slot].next - LIST_HEADS)
             budget -= 1
     while budget and half_open_is_due(w):
-        retire(t, t.nodes[LIST_HALF_OPEN].next - LIST_HEADS)
+        retire(w, t.nodes[LIST_HALF_OPEN].next - LIST_HEADS)
         budget -= 1
     free_dead(w)

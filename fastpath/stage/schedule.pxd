@@ -15,6 +15,7 @@ from fastpath.net.icmp cimport answer_error
 from fastpath.net.tcp cimport TCP_HAS_ACK, answer_segment
 from fastpath.table.batch cimport count_for_service, drop, drop_and_answer, drop_for_service, icmp_allowed
 from fastpath.table.connection cimport connection_give, connection_index, connection_take, find, flow_of
+from fastpath.table.load cimport count_opened
 from fastpath.table.local_port cimport choose_local
 from fastpath.table.owner cimport is_anothers
 from fastpath.table.parking cimport park
@@ -49,12 +50,13 @@ cdef inline uint8_t direct(worker *w, uint32_t i, uint32_t entry) noexcept nogil
     return GO_ON
 
 
-cdef inline void make_room(table *t, uint32_t n_ports) noexcept nogil:
+cdef inline void make_room(worker *w) noexcept nogil:
     """Half-open connections are bounded, and the first to go when entries run short (B23). What is retired is free at the
     end of the turn, so entries are held back for as many packets as a turn may bring. Never the newest: it was just opened."""
+    cdef table *t = &w.table
     if t.region.half_open > t.half_open_limit or (
-            t.region.half_open > 1 and t.region.in_use + n_ports * BURST > t.capacity):
-        retire(t, t.nodes[LIST_HALF_OPEN].next - LIST_HEADS)
+            t.region.half_open > 1 and t.region.in_use + w.shared.n_ports * BURST > t.capacity):
+        retire(w, t.nodes[LIST_HALF_OPEN].next - LIST_HEADS)
 
 
 cdef inline uint8_t open_connection(worker *w, uint32_t i, const service *s, uint32_t id) noexcept nogil:
@@ -89,9 +91,8 @@ cdef inline uint8_t open_connection(worker *w, uint32_t i, const service *s, uin
     c.last_seen = w.now
     connection_index(t, index, b.hash[i], answer_hash)
     timer_set(t, w.shared, index)
-    w.server_counts[id].active += 1
-    w.server_counts[id].total += 1
-    make_room(t, w.shared.n_ports)
+    count_opened(&w.server_counts[id], c.state)
+    make_room(w)
     return direct(w, i, index << 1 | INBOUND)
 
 
@@ -104,7 +105,7 @@ cdef inline uint32_t server_for(worker *w, uint32_t i, const service *s, const f
         chosen = &w.shared.servers[b.waited_for[i]]
         if chosen.service == s.id and chosen.removed == SERVER_PRESENT and chosen.eligible:
             return b.waited_for[i]
-    return pick_server(w, s, client)
+    return pick_server(w, s, client, b.hash[i])
 
 
 cdef inline uint8_t schedule_new(worker *w, uint32_t i) noexcept nogil:
@@ -165,7 +166,7 @@ cdef inline uint8_t schedule_one(worker *w, uint32_t i) noexcept nogil:
     if entry != NONE:
         if not has_ended(w, i, entry):
             return direct(w, i, entry)
-        retire(t, entry >> 1)
+        retire(w, entry >> 1)
     elif is_anothers(w, i, b.addrs[i], b.ports[i], b.hash[i], BRINGS_ALL):
         return HAND  # a NIC need not keep its word: a rule ignored, a header that it cannot read
     return schedule_new(w, i)

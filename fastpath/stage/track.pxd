@@ -33,7 +33,7 @@ cdef inline void track_one(worker *w, uint32_t i) noexcept nogil:
         store48(c.client_mac, load48(frame_at(b.pkt[i], ETH_SRC)))
         c.client_port = <uint8_t>b.pkt[i].port
     if state != c.state:
-        change_state(&w.table, w.shared, b.entry[i] >> 1, state)
+        change_state(w, b.entry[i] >> 1, state)
 
 
 cdef inline void track(worker *w) noexcept nogil:

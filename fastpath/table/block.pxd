@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free, malloc, qsort
 
 from fastpath.layout cimport LOCAL_PORTS, be32, local_pool, service
 from fastpath.table.rounds cimport lay_maglev, lay_round
-from fastpath.table.service cimport IPONLY, IPPORT, RR
+from fastpath.table.service cimport IPONLY, IPPORT, LC, RR, by_load
 
 cdef extern from *:
     """
@@ -52,13 +52,30 @@ cdef inline void block_free(service *s) noexcept nogil:
         free(s)
 
 
+cdef inline uint32_t slots_of(const service *s, uint64_t total) noexcept nogil:
+    """total: the sum of the weights, which is what an exact round takes. A draw need not be exact to one in 10,000."""
+    cdef uint32_t enough = maglev_size(s.n_servers)
+    if s.scheduler == IPPORT or s.scheduler == IPONLY or (by_load(s.scheduler) and total > enough):
+        return enough
+    return <uint32_t>total
+
+
+cdef inline void list_eligible(service *s, const uint32_t *weights) noexcept nogil:
+    """Behind the slots."""
+    cdef uint32_t i
+    for i in range(s.n_servers):
+        if weights[i]:
+            s.slots[s.n_slots + s.n_eligible] = <uint16_t>i
+            s.n_eligible += 1
+
+
 cdef inline int block_schedule(service *s, uint32_t *weights, const uint64_t *identities) noexcept nogil:
     """Lay out s.slots for its scheduler; weights are changed. -1: no memory."""
     cdef uint64_t total = 0, divisor
     cdef uint16_t *order
     cdef uint32_t i, round
     cdef int rc
-    if s.scheduler == RR:
+    if s.scheduler == RR or s.scheduler == LC:
         for i in range(s.n_servers):
             weights[i] = weights[i] != 0
     divisor = common_divisor(weights, s.n_servers)
@@ -67,10 +84,12 @@ cdef inline int block_schedule(service *s, uint32_t *weights, const uint64_t *id
     for i in range(s.n_servers):
         weights[i] = <uint32_t>(weights[i] // divisor)
         total += weights[i]
-    s.n_slots = maglev_size(s.n_servers) if s.scheduler == IPPORT or s.scheduler == IPONLY else <uint32_t>total
-    s.slots = <uint16_t *>malloc(<size_t>s.n_slots * 2)
+    s.n_slots = slots_of(s, total)
+    s.slots = <uint16_t *>malloc((<size_t>s.n_slots + (s.n_servers if by_load(s.scheduler) else 0)) * 2)
     if s.slots == NULL:
         return -1
+    if by_load(s.scheduler):
+        list_eligible(s, weights)
     if s.scheduler != IPPORT and s.scheduler != IPONLY:
         return lay_round(weights, s.n_servers, total, s.slots, s.n_slots)
     round = <uint32_t>total if total < s.n_slots else s.n_slots  # after `total` turns the round begins again

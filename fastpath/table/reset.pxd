@@ -38,11 +38,11 @@ cdef inline void reset_connection(worker *w, uint32_t index) noexcept nogil:
     cdef connection *c = &w.table.connections[index]
     cdef uint64_t hop = w.shared.servers[c.server].hop
     if c.protocol != PROTO_TCP or c.state == SYN_SENT or c.state == TIME_WAIT:
-        retire(&w.table, index)
+        retire(w, index)
         return
     if hop >> 56 & HOP_RESOLVED:
         send_reset(w, c, INBOUND, hop)
     if c.state != SYN_RECV:
         send_reset(w, c, OUTBOUND, load48(c.client_mac) | <uint64_t>c.client_port << 48)
     c.last_seen = w.now
-    change_state(&w.table, w.shared, index, STATE_RESET)
+    change_state(w, index, STATE_RESET)

@@ -4,18 +4,19 @@ Readers: workers, inside an RCU section. Writer: the main thread (face/publish.p
 service_map.pxd tells.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastpath.layout cimport (
     ADDRESS_FREE, ADDRESS_SERVICE, NONE, be16, be32, flow, service, service_count, service_map, worker)
 from fastpath.net.hash cimport hash2, scale
 from fastpath.net.ipv4 cimport cannot_be_a_host
+from fastpath.table.load cimport lighter_of
 from fastpath.table.service_map cimport map_find, map_key
 
 cdef extern from *:
-    """enum { RR = 0, WRR = 1, IPPORT = 2, IPONLY = 3, N_SCHEDULERS };"""
+    """enum { RR = 0, WRR = 1, IPPORT = 2, IPONLY = 3, LC = 4, WLC = 5, N_SCHEDULERS };"""
     enum:
-        RR, WRR, IPPORT, IPONLY, N_SCHEDULERS
+        RR, WRR, IPPORT, IPONLY, LC, WLC, N_SCHEDULERS
 
 
 cdef inline uint8_t address_kind(const service_map *m, be32 addr) noexcept nogil:
@@ -40,12 +41,36 @@ cdef inline uint64_t client_hash(const flow *f, uint8_t scheduler) noexcept nogi
     return hash2(f.saddr, f.sport if scheduler == IPPORT else 0, 0x8BB84B93962EACC9U, 0x4B33A62ED433D4A3U)
 
 
-cdef inline uint32_t pick_server(worker *w, const service *s, const flow *f) noexcept nogil:
-    """Server id for a new connection of client flow f, or NONE when no server is eligible."""
+cdef inline bint by_load(uint8_t scheduler) noexcept nogil:
+    return scheduler == LC or scheduler == WLC
+
+
+cdef inline uint32_t pick_lighter(worker *w, const service *s, uint64_t hash) noexcept nogil:
+    """The better of two servers, drawn as their slots say; where they are equal the first, so that without load shares
+    follow the slots. The two differ: when both draws meet the same server, any other one is the second."""
+    cdef service_count *count = &w.service_counts[s.id]
+    cdef const uint16_t *eligible = s.slots + s.n_slots
+    cdef uint64_t drawn = hash2(hash, count.cursor, 0x9FB21C651E98DF25U, 0xC2B2AE3D27D4EB4FU)
+    cdef uint16_t first = s.slots[scale(drawn >> 32, s.n_slots)]
+    cdef uint16_t second = s.slots[scale(<uint32_t>drawn, s.n_slots)]
+    count.cursor += 1  # the same client's next connection meets others
+    if s.n_eligible == 1:
+        return s.servers[first]
+    if second == first:
+        second = eligible[scale(<uint32_t>hash2(drawn, 0, 0xD6E8FEB86659FD93U, 0xA0761D6478BD642FU), s.n_eligible - 1)]
+        if second == first:
+            second = eligible[s.n_eligible - 1]
+    return lighter_of(w, s.servers[first], s.servers[second], s.scheduler == WLC)
+
+
+cdef inline uint32_t pick_server(worker *w, const service *s, const flow *f, uint64_t hash) noexcept nogil:
+    """Server id for a new connection of client flow f, or NONE when no server is eligible. hash: keyed, of its packet."""
     cdef service_count *count
     cdef uint32_t slot
     if s.n_slots == 0:
         return NONE
+    if by_load(s.scheduler):
+        return pick_lighter(w, s, hash)
     if s.scheduler == IPPORT or s.scheduler == IPONLY:
         slot = scale(client_hash(f, s.scheduler) >> 32, s.n_slots)
     else:

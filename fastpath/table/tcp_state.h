@@ -75,6 +75,14 @@ static const uint8_t state_timeout[N_STATES] = {
 
 /* A SYN of the client opens a new connection over these at once (RFC 9293 3.10.7.4, TIME-WAIT). */
 static const uint8_t reopens[N_STATES] = {[TIME_WAIT] = 1, [CLOSE] = 1, [STATE_RESET] = 1};
+/* What an operator calls an active connection (LVS: ActiveConn; there, UDP is not). Half-closed ones are on their way out. */
+static const uint8_t state_established[N_STATES] = {[STATE_UDP] = 1, [ESTABLISHED] = 1};
+/* What lc and wlc count: as LVS, 256 to 1 for what has ended or is about to. Half-open ones count in full, unlike there:
+ * else the server that answers no SYN would look idle and get them all, and a new server all that come in a round trip. */
+static const uint16_t state_load[N_STATES] = {
+    [STATE_UDP] = 256, [SYN_SENT] = 256, [SYN_RECV] = 256, [ESTABLISHED] = 256,
+    [FIN_WAIT] = 1,    [CLOSE_WAIT] = 1, [TIME_WAIT] = 1,  [CLOSE] = 1,         [STATE_RESET] = 1,
+};
 /* These stand in the half-open list. */
 static const uint8_t half_open[N_STATES] = {[SYN_SENT] = 1, [SYN_RECV] = 1};
 

@@ -1,6 +1,6 @@
 """The state tables of tcp_state.h, and the timeouts they name."""
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from fastpath.layout cimport TIMEOUT_ESTABLISHED, TIMEOUT_UDP, connection, service, shared
 
@@ -16,6 +16,8 @@ cdef extern from "table/tcp_state.h" nogil:
     uint8_t state_timeout[1]
     uint8_t reopens[1]
     uint8_t half_open[1]
+    uint8_t state_established[1]
+    uint16_t state_load[1]
 
 
 cdef inline uint8_t tcp_event(uint8_t flags) noexcept nogil:

@@ -9,8 +9,9 @@ modulo 2^32; the wheel's slots divide that evenly.
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 from fastpath.layout cimport (
-    LIST_DEAD, LIST_HALF_OPEN, LIST_HEADS, WHEEL_SHIFT, WHEEL_SLOTS, connection, shared, table)
+    LIST_DEAD, LIST_HALF_OPEN, LIST_HEADS, WHEEL_SHIFT, WHEEL_SLOTS, connection, shared, table, worker)
 from fastpath.table.connection cimport connection_unindex
+from fastpath.table.load cimport count_state
 from fastpath.table.node cimport list_append, list_unlink
 from fastpath.table.tcp_state cimport STATE_DEAD, half_open, state_timeout, timeout_of
 
@@ -41,22 +42,27 @@ cdef inline void timer_unset(table *t, uint32_t index) noexcept nogil:
     list_unlink(t.nodes, index + LIST_HEADS)
 
 
-cdef inline void change_state(table *t, const shared *s, uint32_t index, uint8_t state) noexcept nogil:
+cdef inline void change_state(worker *w, uint32_t index, uint8_t state) noexcept nogil:
     """The timer moves only where the new state has another timeout or another list."""
+    cdef table *t = &w.table
     cdef connection *c = &t.connections[index]
+    count_state(&w.server_counts[c.server], c.state, state)
     if state_timeout[state] == state_timeout[c.state] and half_open[state] == half_open[c.state]:
         c.state = state
         return
     timer_unset(t, index)
     c.state = state
-    timer_set(t, s, index)
+    timer_set(t, w.shared, index)
 
 
-cdef inline void retire(table *t, uint32_t index) noexcept nogil:
+cdef inline void retire(worker *w, uint32_t index) noexcept nogil:
     """Out of the index at once; the entry itself is free at the end of the turn, since packets of this burst may hold it."""
+    cdef table *t = &w.table
+    cdef connection *c = &t.connections[index]
     connection_unindex(t, index)
     timer_unset(t, index)
-    t.connections[index].state = STATE_DEAD
+    count_state(&w.server_counts[c.server], c.state, STATE_DEAD)
+    c.state = STATE_DEAD
     list_append(t.nodes, LIST_DEAD, index + LIST_HEADS)
 
 

@@ -85,7 +85,7 @@ def test_a_tab_completes_what_is_typed(scripted: ScriptedService, shell: Termina
         "rs/list 10.9.0.1:53 ": "rs/list 10.9.0.1:53 udp",
         "rs/weight 10.0.0.1:8888 tcp 2": "rs/weight 10.0.0.1:8888 tcp 2.1.1.4:8080",
         "rs/weight 10.0.0.1:8888 tcp 2.1.1.4:8": "rs/weight 10.0.0.1:8888 tcp 2.1.1.4:8080",
-        "vs/add 10.0.7.7:80 tcp w": "vs/add 10.0.7.7:80 tcp wrr",
+        "vs/add 10.0.7.7:80 tcp wr": "vs/add 10.0.7.7:80 tcp wrr",
         "rs/status 10.0.0.1:8888 tcp 1.1.1.3:80 d": "rs/status 10.0.0.1:8888 tcp 1.1.1.3:80 down",
         "conn/find cl": "conn/find client=",
         "apply ser": "apply services.cfg",

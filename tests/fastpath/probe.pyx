@@ -8,13 +8,13 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from fastpath.layout cimport (
-    ADDRESS_FREE, FRAME_SLOTS, INBOUND, LOCAL_PORT_MIN, LOCAL_PORTS, NONE, N_TIMEOUTS, OUTBOUND, SERVER_REMOVED,
+    ADDRESS_FREE, FRAME_SLOTS, HOP_RESOLVED, INBOUND, LOCAL_PORT_MIN, LOCAL_PORTS, NONE, N_TIMEOUTS, OUTBOUND, SERVER_REMOVED,
     SERVER_RESET, VERB_FIND, VERB_SWEEP, WHEEL_SHIFT, be16, be32, connection, flow, frame_ring, local_pool, node,
-    region, rss, server, server_count, service, service_map, shared, table, verb, worker)
+    region, rss, server, server_count, service, service_count, service_map, shared, table, verb, worker)
 from fastpath.net cimport checksum
 from fastpath.net.hash cimport hash2 as net_hash2, scale as net_scale
 from fastpath.stage cimport answer as mailbox, expire as expiry
-from fastpath.table cimport block, connection as entries, frame_ring as frames, local_port, node as lists
+from fastpath.table cimport block, connection as entries, frame_ring as frames, load, local_port, node as lists
 from fastpath.table cimport owner as owners, region as regions, rounds, service as serving, service_map as maps
 from fastpath.table cimport rss as scaling, tcp_state, timer
 
@@ -108,7 +108,8 @@ cdef class Rss:
 
 # ---- schedules -----------------------------------------------------------------------------------------------------
 
-SCHEDULERS = {"rr": serving.RR, "wrr": serving.WRR, "ipport": serving.IPPORT, "iponly": serving.IPONLY}
+SCHEDULERS = {"rr": serving.RR, "wrr": serving.WRR, "ipport": serving.IPPORT, "iponly": serving.IPONLY,
+              "lc": serving.LC, "wlc": serving.WLC}
 
 
 def lay_round(list weights, uint32_t n_slots):
@@ -144,6 +145,68 @@ def lay_schedule(str scheduler, list weights, list identities):
         block.block_free(s)
         free(given)
         free(named)
+
+
+cdef class Loads:
+    """A service by load, seen by several workers; server ids are positions in weights."""
+    cdef shared *s
+    cdef worker *w
+    cdef service *block
+    cdef uint32_t n_workers
+
+    def __cinit__(self, str scheduler, list weights, uint32_t n_workers):
+        cdef uint32_t n = len(weights)
+        cdef block.member *members = <block.member *>zeroed(sizeof(block.member) * n)
+        self.s, self.w = <shared *>zeroed(sizeof(shared)), <worker *>zeroed(n_workers * sizeof(worker))
+        self.n_workers = self.s.n_workers = n_workers
+        self.s.servers, self.s.loads = <server *>zeroed(n * sizeof(server)), <uint64_t *>zeroed(8 * n)
+        self.block = <service *>calloc(1, sizeof(service))
+        self.block.scheduler = SCHEDULERS[scheduler]
+        for i in range(n):
+            members[i].id, members[i].weight, members[i].identity = i, weights[i], i
+            self.s.servers[i].weight = weights[i]
+            self.reach(i, True)
+        for i in range(n_workers):
+            self.w[i].shared, self.w[i].id = self.s, i
+            self.w[i].server_counts = <server_count *>zeroed(n * sizeof(server_count))
+            self.w[i].service_counts = <service_count *>zeroed(sizeof(service_count))
+        if block.block_fill(self.block, members, n, n_workers) != 0:
+            raise MemoryError
+        free(members)
+
+    def __dealloc__(self):
+        for i in range(self.n_workers):
+            free(self.w[i].server_counts)
+            free(self.w[i].service_counts)
+        block.block_free(self.block)
+        free(self.s.servers)
+        free(self.s.loads)
+        free(self.s)
+        free(self.w)
+
+    def reach(self, uint32_t id, bint reachable):
+        self.s.servers[id].hop = <uint64_t>(HOP_RESOLVED if reachable else 0) << 56
+
+    def pick(self, uint32_t by, uint64_t hash):
+        """The server for a connection of this hash, which counts at once; None: nobody is eligible."""
+        cdef flow f
+        cdef uint32_t id
+        memset(&f, 0, sizeof(flow))
+        id = serving.pick_server(&self.w[by], self.block, &f, hash)
+        if id == NONE:
+            return None
+        load.count_opened(&self.w[by].server_counts[id], tcp_state.ESTABLISHED)
+        return id
+
+    def close(self, uint32_t by, uint32_t id, bint lingers=False):
+        """A connection ends; lingers: its entry stays for a while."""
+        load.count_state(&self.w[by].server_counts[id], tcp_state.ESTABLISHED,
+                         tcp_state.TIME_WAIT if lingers else tcp_state.STATE_DEAD)
+
+    def weigh(self):
+        for i in range(self.block.n_servers):
+            self.s.loads[i] = sum([self.w[k].server_counts[i].load for k in range(self.n_workers)])
+        self.s.load_epoch += 1
 
 
 # ---- tables --------------------------------------------------------------------------------------------------------
@@ -306,7 +369,7 @@ cdef class Worker:
         entries.connection_index(
             t, index, entries.connection_hash(t, index, INBOUND), entries.connection_hash(t, index, OUTBOUND))
         timer.timer_set(t, self.s, index)
-        self.w.server_counts[0].active += 1
+        load.count_opened(&self.w.server_counts[0], state)
         return index
 
     def find(self, tuple sought, uint8_t protocol):
@@ -321,7 +384,7 @@ cdef class Worker:
 
     def close(self, uint32_t index):
         """Out of the index now, free at once."""
-        timer.retire(&self.w.table, index)
+        timer.retire(self.w, index)
         expiry.free_dead(self.w)
 
     def touch(self, uint32_t index):

@@ -22,7 +22,7 @@ SIZES = {
         "half_open 88, wheel_time 92",
     ),
     "struct server": (32, "hop 0, raddr 8, rport 12, protocol 14, removed 15, service 16"),
-    "struct server_count": (64, "active 0, total 8, packets 16, bytes 32, port_cursor 48"),
+    "struct server_count": (64, "total 0, packets 8, bytes 24, active 40, established 44, load 48, port_cursor 60"),
     "struct service_count": (64, "drops 0, drop_bytes 16, cursor 32"),
     "struct map_slot": (16, "key 0, service 8"),
 }

@@ -102,7 +102,7 @@ def test_server_ids_can_be_reused(director: Director) -> None:
     director.wait(300)
     assert not engine.server_busy(0)
     engine.release_server(0)
-    assert engine.server_counters(0) == engine.ServerCounters(0, 0, 0, 0, 0, 0)
+    assert engine.server_counters(0) == engine.ServerCounters(0, 0, 0, 0, 0, 0, 0)
     director.service([OTHER_SERVER])
     assert director.send(inbound(tcp("S"))).one().payload.dst == OTHER_SERVER
     assert engine.server_counters(0)[:4] == (1, 1, 1, 54)

@@ -21,7 +21,7 @@ REFUSED = {
     "a service id too large": service(id=engine.MAX_SERVICES),
     "a negative service id": service(id=-1),
     "a protocol that is neither TCP nor UDP": service(protocol=1),
-    "no such scheduler": service(scheduler=4),
+    "no such scheduler": service(scheduler=len(engine.SCHEDULERS)),
     "a service address of 16 bytes": service(address=bytes(16)),
     "a server address of 3 bytes": service(servers=(server(address=b"\1\1\1"),)),
     "a server id too large": service(servers=(server(id=engine.MAX_SERVERS),)),

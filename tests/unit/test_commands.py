@@ -36,8 +36,8 @@ def test_the_ancestors_commands_are_there_with_their_usage() -> None:
     """Names and arguments of the ancestor's commands whose data path exists (ORIGINAL.md), aliases included."""
     vs, rs = "VIP:VPORT tcp|udp", "RIP:RPORT"
     for name, arguments in {
-        "vs/add": f"{vs} [ipport|iponly|rr|wrr]", "vs/del": f"{vs} [keep|reset]", "vs/list": "", "vs/stats": vs,
-        "vs/scheduler": f"{vs} [ipport|iponly|rr|wrr]", "vs/schedule": f"{vs} [ipport|iponly|rr|wrr]",
+        "vs/add": f"{vs} [ipport|iponly|rr|wrr|lc|wlc]", "vs/del": f"{vs} [keep|reset]", "vs/list": "", "vs/stats": vs,
+        "vs/scheduler": f"{vs} [ipport|iponly|rr|wrr|lc|wlc]", "vs/schedule": f"{vs} [ipport|iponly|rr|wrr|lc|wlc]",
         "vs/est_timeout": f"{vs} [SEC]", "vs/conn-expire-time": f"{vs} [SEC]", "vs/conn-report": f"{vs} SEC",
         "rs/add": f"{vs} {rs} [WEIGHT]", "rs/del": f"{vs} {rs} [keep|reset]", "rs/list": vs,
         "rs/status": f"{vs} {rs} [up|down]", "rs/weight": f"{vs} {rs} [WEIGHT]", "rs/stats": f"{vs} {rs}",
@@ -112,12 +112,12 @@ def test_addresses_and_ports_that_make_no_sense_are_refused(service: str) -> Non
         (
             "vs/add",
             "",
-            "Too few parameters for command vs/add, expected vs/add VIP:VPORT tcp|udp [ipport|iponly|rr|wrr].",
+            "Too few parameters for command vs/add, expected vs/add VIP:VPORT tcp|udp [ipport|iponly|rr|wrr|lc|wlc].",
         ),
         ("vs/add", "10.0.1.1:80", "Too few parameters for command vs/add"),
         ("vs/add", "10.0.1.1:80 tcp rr 1", "Too many parameters for command vs/add"),
         ("vs/add", "10.0.1.1:80 sctp", "Invalid parameter: 10.0.1.1:80 sctp, expected VIP:VPORT tcp|udp"),
-        ("vs/add", "10.0.1.1:80 tcp lc", "Invalid parameter: lc, expected one of ipport, iponly, rr, wrr."),
+        ("vs/add", "10.0.1.1:80 tcp sh", "Invalid parameter: sh, expected one of ipport, iponly, rr, wrr, lc, wlc."),
         ("rs/add", "10.0.1.1:80 tcp", "Too few parameters for command rs/add"),
         ("vs/list", "x", "Too many parameters for command vs/list"),
     ],

@@ -183,18 +183,18 @@ def test_a_services_counters_never_go_backwards(datapath: Any, engine: FakeEngin
     """What a removed server counted stays in its service's totals, before and after its id is given back."""
     serve(datapath, "1.1.1.3:80", "1.1.1.4:80")
     ids = server_ids(engine)
-    engine.counters = {ids[R3.packed]: (2, 10, 100, 1000, 50, 500), ids[R4.packed]: (1, 1, 1, 1, 1, 1)}
+    engine.counters = {ids[R3.packed]: (2, 10, 100, 1000, 50, 500, 1), ids[R4.packed]: (1, 1, 1, 1, 1, 1, 1)}
     engine.busy = {ids[R3.packed]}
-    total = (3, 11, 101, 1001, 51, 501)
+    total = (3, 11, 101, 1001, 51, 501, 2)
     assert datapath.service_traffic(VIP).forwarded == total
     run(datapath, "rs/del", **VS, server="1.1.1.3:80")
     datapath.tick()
     assert datapath.service_traffic(VIP).forwarded == total
     engine.busy = set()
-    engine.counters[ids[R3.packed]] = (0, 10, 100, 1000, 50, 500)
+    engine.counters[ids[R3.packed]] = (0, 10, 100, 1000, 50, 500, 0)
     datapath.tick()
     assert ids[R3.packed] not in engine.counters
-    assert datapath.service_traffic(VIP).forwarded == (1, *total[1:])
+    assert datapath.service_traffic(VIP).forwarded == (1, *total[1:-1], 1)
 
 
 def test_a_new_service_starts_at_zero_under_a_used_id(datapath: Any, engine: FakeEngine) -> None:
@@ -210,6 +210,50 @@ def test_a_new_service_starts_at_zero_under_a_used_id(datapath: Any, engine: Fak
     assert datapath.service_traffic(reused)[1:] == (0, 0, 0, 0)
     engine.service_drops[old] = engine.ServiceCounters(7, 70, 6, 60)
     assert datapath.service_traffic(reused)[1:] == (2, 20, 0, 0)
+
+
+def test_loads_are_added_up_while_a_service_goes_by_them(
+    datapath: Any, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B24: often while they change, seldom while they do not, never when no service has lc or wlc."""
+    module = sys.modules["jupiter.datapath"]
+    pauses: list[float] = []
+    real_sleep = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await real_sleep(0)
+
+    async def some_turns() -> None:
+        pauses.clear()
+        weighing = asyncio.create_task(datapath.weigh())
+        for _ in range(20):
+            await real_sleep(0)
+        weighing.cancel()
+
+    def weigh_for_a_while() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio, "sleep", sleep)
+            asyncio.run(some_turns())
+
+    serve(datapath, "1.1.1.3:80")
+    weigh_for_a_while()
+    assert engine.weighed == 0
+    run(datapath, "vs/scheduler", **VS, scheduler="wlc")
+    weigh_for_a_while()
+    assert engine.weighed == len(pauses) > 5
+    assert set(pauses) == {module.WEIGH_SECONDS}
+    engine.loads_change = False
+    weigh_for_a_while()
+    assert pauses[0] == 2 * module.WEIGH_SECONDS
+    assert max(pauses) == pauses[-1] == module.WEIGH_IDLE_SECONDS
+    monkeypatch.setattr(module, "thread_time", iter(range(1000)).__next__)
+    weigh_for_a_while()
+    assert set(pauses) == {1 / module.WEIGH_SHARE}
+    run(datapath, "vs/del", **VS)
+    seen = engine.weighed
+    weigh_for_a_while()
+    assert engine.weighed == seen
 
 
 def test_next_hops_reach_every_server_of_an_address(datapath: Any, engine: FakeEngine) -> None:

@@ -103,6 +103,7 @@ def test_counters_of_a_service_add_up(operator: Operator) -> None:
         ("[v2r]bytes", 4000),
         ("[v2c]packets", 50000),
         ("[v2c]bytes", 600000),
+        ("established-conns", 1),
     ]
 
 
@@ -114,6 +115,7 @@ def test_counters_of_a_server(operator: Operator) -> None:
         ("[v2r]bytes", 4000),
         ("[r2v]packets", 50000),
         ("[r2v]bytes", 600000),
+        ("established-conns", 1),
     ]
 
 

@@ -32,7 +32,7 @@ virtual_services = st.builds(
         key, scheduler, est_timeout=timeout, servers={s.key: s for s in found}
     ),
     st.builds(ServiceKey, addresses, ports, st.sampled_from(Protocol)),
-    st.sampled_from(["rr", "wrr", "ipport", "iponly"]),
+    st.sampled_from(["rr", "wrr", "ipport", "iponly", "lc", "wlc"]),
     st.integers(0, 604800),
     st.lists(servers, max_size=4),
 )
@@ -75,7 +75,7 @@ def test_what_is_written_is_read(found: dict[ServiceKey, VirtualService]) -> Non
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("scheduler = lc", "scheduler = lc: expected one of ipport, iponly, rr, wrr"),
+        ("scheduler = sh", "scheduler = sh: expected one of ipport, iponly, rr, wrr, lc, wlc"),
         ("est_timeout = -1", "est_timeout = -1: expected seconds from 0 to 604800"),
         ("1.1.1.3:80 = 65536", "1.1.1.3:80 = 65536: expected a weight from 0 to 65535, then"),
         ("1.1.1.3:80 =", "1.1.1.3:80 = : expected a weight"),
