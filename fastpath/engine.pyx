@@ -12,11 +12,12 @@ from libc.string cimport memcpy, memset
 
 from fastpath.dpdk.eal cimport *
 from fastpath.dpdk.ethdev cimport *
+from fastpath.dpdk.flow cimport *
 from fastpath.dpdk.mbuf cimport *
 from fastpath.kernel_loop cimport carry_frames
 from fastpath.layout cimport *
 from fastpath.layout cimport worker as layout_worker  # where a parameter is called worker
-from fastpath.net.frame cimport frame_at, load48, rte_be_to_cpu_32, rte_cpu_to_be_16, rte_cpu_to_be_32
+from fastpath.net.frame cimport frame_at, load32, load48, rte_be_to_cpu_32, rte_cpu_to_be_16, rte_cpu_to_be_32
 from fastpath.net.headers cimport PROTO_TCP
 from fastpath.stage.answer cimport answer as answer_verb
 from fastpath.stage.dispatch cimport flush
@@ -27,6 +28,7 @@ from fastpath.table.frame_ring cimport (
     load_acquire, ring_depth, ring_front, ring_is_empty, ring_release, ring_write, store_release)
 from fastpath.table.parking cimport empty_parking, parking_is_due
 from fastpath.table.region cimport MAP_FAILED, mmap, region_init, region_map, region_plan, table_open
+from fastpath.table.rss cimport RSS_KEY_BYTES, rss_fill
 from fastpath.table.service cimport IPONLY, IPPORT, LC, N_SCHEDULERS, RR, WLC, WRR, by_load
 from fastpath.table.service_map cimport (
     map_drop_service, map_find, map_has_room, map_key, map_new, map_put, map_put_service)
@@ -147,6 +149,7 @@ cdef port *port_at(value) except NULL:
 
 
 include "face/start.pxi"
+include "face/steering.pxi"
 include "face/ports.pxi"
 include "face/publish.pxi"
 include "face/counters.pxi"

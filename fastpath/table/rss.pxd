@@ -32,7 +32,7 @@ cdef inline void rss_fill(rss *r, const uint8_t *key, const uint8_t *reta, uint3
     memcpy(r.reta, reta, reta_size)
 
 
-cdef inline uint32_t bytes2(const rss *r, uint32_t i, uint64_t value) noexcept nogil:
+cdef inline uint32_t bytes2(const rss *r, uint32_t i, uint32_t value) noexcept nogil:
     """What two bytes of the tuple from byte i on contribute: a port, or half of an address."""
     return r.table[i][value & 0xFF] ^ r.table[i + 1][value >> 8 & 0xFF]
 

@@ -1,22 +1,28 @@
 """The data plane's inline functions as Python sees them: for tests only (JUPITER_DEVELOPMENT=1 in setup.py builds it).
 
-Nothing here decides anything: arguments in, the function under test, results out. No EAL is needed.
+Nothing here decides anything: arguments in, the function under test, results out. Only ports need an EAL.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
+from fastpath.dpdk.eal cimport rte_errno, rte_strerror
+from fastpath.dpdk.ethdev cimport *
+from fastpath.dpdk.flow cimport *
+from fastpath.dpdk.mbuf cimport rte_mempool, rte_pktmbuf_pool_create
 from fastpath.layout cimport (
-    ADDRESS_FREE, FRAME_SLOTS, HOP_RESOLVED, INBOUND, LOCAL_PORT_MIN, LOCAL_PORTS, NONE, N_TIMEOUTS, OUTBOUND, SERVER_REMOVED,
-    SERVER_RESET, VERB_FIND, VERB_SWEEP, WHEEL_SHIFT, be16, be32, connection, flow, frame_ring, local_pool, node,
-    region, rss, server, server_count, service, service_count, service_map, shared, table, verb, worker)
+    ADDRESS_FREE, FRAME_SLOTS, HOP_RESOLVED, INBOUND, LOCAL_PORT_MIN, LOCAL_PORTS, MAX_RETA, NONE, N_TIMEOUTS, OUTBOUND,
+    SERVER_REMOVED, SERVER_RESET, VERB_FIND, VERB_SWEEP, WHEEL_SHIFT, be16, be32, connection, flow, frame_ring,
+    local_pool, node, region, rss, server, server_count, service, service_count, service_map, shared, table, verb, worker)
 from fastpath.net cimport checksum
+from fastpath.net.frame cimport load32
 from fastpath.net.hash cimport hash2 as net_hash2, scale as net_scale
 from fastpath.stage cimport answer as mailbox, expire as expiry
 from fastpath.table cimport block, connection as entries, frame_ring as frames, load, local_port, node as lists
 from fastpath.table cimport owner as owners, region as regions, rounds, service as serving, service_map as maps
 from fastpath.table cimport rss as scaling, tcp_state, timer
+from fastpath.table.rss cimport RSS_KEY_BYTES, rss_fill
 
 
 cdef extern from "<stdlib.h>" nogil:
@@ -83,9 +89,8 @@ cdef class Rss:
     cdef rss *r
 
     def __cinit__(self, bytes key, list reta):
-        cdef bytes entries = bytes(reta)
         self.r = <rss *>zeroed(sizeof(rss))
-        scaling.rss_fill(self.r, key, entries, len(entries))
+        rss_fill(self.r, key, bytes(reta), len(reta))
 
     def __dealloc__(self):
         free(self.r)
@@ -104,6 +109,142 @@ cdef class Rss:
 
     def equal(self, Rss other):
         return bool(scaling.rss_equal(self.r, other.r))
+
+
+# ---- ports ---------------------------------------------------------------------------------------------------------
+
+cdef extern from * nogil:
+    """
+    /* What a test has a card do wrong, between the driver and face/steering.pxi; all 0: nothing. */
+    struct faults {
+        int update, query, conf;   /* what these calls return instead */
+        uint64_t unhashed;         /* missing from the hash functions that it reports */
+        uint16_t size;             /* entries of its RETA */
+        uint8_t key_size;
+        uint16_t at, queue;        /* RETA entry `at` is this queue, when not 0 */
+        uint8_t blank;             /* reports a key of zeros */
+        uint32_t rules;            /* accepts so many flow rules */
+    };
+    static struct faults faults;
+    static uint32_t rules_now;
+
+    static int faulty_info(uint16_t port, struct rte_eth_dev_info *info) {
+        int rc = rte_eth_dev_info_get(port, info);
+        if (faults.size) info->reta_size = faults.size;
+        if (faults.key_size) info->hash_key_size = faults.key_size;
+        return rc;
+    }
+    static int faulty_update(uint16_t port, struct rte_eth_rss_reta_entry64 *groups, uint16_t size) {
+        return faults.update ? faults.update : rte_eth_dev_rss_reta_update(port, groups, size);
+    }
+    static int faulty_query(uint16_t port, struct rte_eth_rss_reta_entry64 *groups, uint16_t size) {
+        int rc = faults.query ? faults.query : rte_eth_dev_rss_reta_query(port, groups, size);
+        if (faults.queue) groups[faults.at / 64].reta[faults.at % 64] = faults.queue;
+        return rc;
+    }
+    static int faulty_conf(uint16_t port, struct rte_eth_rss_conf *conf) {
+        int rc = faults.conf ? faults.conf : rte_eth_dev_rss_hash_conf_get(port, conf);
+        if (faults.blank) memset(conf->rss_key, 0, 40);
+        conf->rss_hf &= ~faults.unhashed;
+        return rc;
+    }
+    static struct rte_flow *faulty_rule(uint16_t port, uint32_t address, uint16_t queue, struct rte_flow_error *error) {
+        if (rules_now == faults.rules) return flow_to_queue(port, address, queue, error);
+        return (struct rte_flow *)(uintptr_t)(++rules_now);
+    }
+    static int faulty_destroy(uint16_t port, struct rte_flow *rule, struct rte_flow_error *error) {
+        (void)port, (void)rule, (void)error;
+        rules_now--;
+        return 0;
+    }
+    #define rte_eth_dev_info_get faulty_info
+    #define rte_eth_dev_rss_reta_update faulty_update
+    #define rte_eth_dev_rss_reta_query faulty_query
+    #define rte_eth_dev_rss_hash_conf_get faulty_conf
+    #define flow_to_queue faulty_rule
+    #define rte_flow_destroy faulty_destroy
+    """
+    struct faults_t "faults":
+        int update, query, conf
+        uint64_t unhashed
+        uint16_t size, at, queue
+        uint8_t key_size, blank
+        uint32_t rules
+    faults_t faults
+    uint32_t rules_now
+    int rte_eth_dev_rss_hash_update(uint16_t port, rte_eth_rss_conf *conf)
+
+
+cdef str eal_error():
+    return rte_strerror(rte_errno).decode()
+
+
+include "../../fastpath/face/steering.pxi"
+
+cdef rte_mempool *pool = NULL
+
+
+def set_faults(update=0, query=0, conf=0, unhashed=0, size=0, at=0, queue=0, key_size=0, blank=0, rules=0):
+    faults.update, faults.query, faults.conf, faults.unhashed = update, query, conf, unhashed
+    faults.size, faults.at, faults.queue, faults.key_size = size, at, queue, key_size
+    faults.blank, faults.rules = blank, rules
+
+
+def port_number(str name):
+    cdef uint16_t number
+    if rte_eth_dev_get_port_by_name(name.encode(), &number) != 0:
+        raise LookupError(name)
+    return number
+
+
+def offers_rss(bytes driver, uint16_t queues, uint64_t hashed, uint32_t n_queues):
+    """Why a card that describes itself so cannot do RSS; None: it can."""
+    cdef rte_eth_dev_info info
+    info.driver_name, info.max_rx_queues, info.flow_type_rss_offloads = driver, queues, hashed
+    return why_no_rss(&info, n_queues)
+
+
+def open_port(uint16_t number, uint16_t n_queues):
+    """Configure and start it with RSS; None, or why not."""
+    global pool
+    cdef rte_eth_conf conf
+    cdef rte_eth_dev_info info
+    cdef uint8_t key[MAX_KEY]
+    if pool == NULL:
+        pool = rte_pktmbuf_pool_create(b"probe", 511, 0, 0, 2176, -1)
+    rte_eth_dev_info_get(number, &info)
+    reason = why_no_rss(&info, n_queues)
+    if reason is not None:
+        return reason
+    memset(&conf, 0, sizeof(conf))
+    ask_for_rss(&conf, &info, key)
+    rte_eth_dev_stop(number)
+    rc = rte_eth_dev_configure(number, n_queues, n_queues, &conf)
+    for queue in range(n_queues):
+        rc = rc or rte_eth_rx_queue_setup(number, queue, 64, 0, NULL, pool)
+        rc = rc or rte_eth_tx_queue_setup(number, queue, 64, 0, NULL)
+    rc = rc or rte_eth_dev_start(number)
+    if rc != 0:
+        raise OSError(-rc, rte_strerror(-rc).decode())
+
+
+def set_key(uint16_t number, bytes key):
+    """Behind the back of face/steering.pxi: another key for this port."""
+    cdef rte_eth_rss_conf conf
+    conf.rss_key, conf.rss_key_len, conf.rss_hf = key, <uint8_t>len(key), RSS_WANTED
+    return rte_eth_dev_rss_hash_update(number, &conf)
+
+
+def card_rss(uint16_t number, uint32_t n_queues):
+    """What read_rss() makes of it: an Rss, or the reason."""
+    made = Rss(bytes(RSS_KEY_BYTES), [0])
+    reason = read_rss(number, n_queues, (<Rss>made).r)
+    return made if reason is None else reason
+
+
+def flow_steering(uint16_t number, list addresses, uint32_t n_queues):
+    """(None or the reason, rules that there are now)."""
+    return make_flow_rules(number, addresses, n_queues), rules_now
 
 
 # ---- schedules -----------------------------------------------------------------------------------------------------

@@ -1,5 +1,9 @@
 """What a card with receive side scaling does, told from its key and RETA: as DPDK and as Microsoft compute it."""
 
+import random
+from collections import Counter
+from functools import cache
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,3 +114,38 @@ def test_another_reta_is_not_equal(key: bytes, size: int, data: st.DataObject) -
     reta = spread(size, 2)
     at = data.draw(st.integers(0, size - 1))
     assert not probe.Rss(key, reta).equal(probe.Rss(key, [*reta[:at], 2, *reta[at + 1 :]]))
+
+
+N = 1 << 14
+
+
+@cache
+def traffic(kind: str) -> list[tuple[int, int]]:
+    """N tuples as a director's card sees them: towards a virtual address, or a server's answers."""
+    chance = random.Random(7)
+    vip, real, local = number("192.0.2.10"), number("10.0.0.7"), number("10.0.2.1")
+    return [
+        columns(
+            {
+                "clients": (chance.getrandbits(32), vip, chance.randrange(1024, 65536), 443),
+                "client": (number("198.51.100.3"), vip, 32768 + n, 443),
+                "proxy": (number("198.51.100.3"), vip, 1024 + n * 2, 443),
+                "subnet": (number("20.0.0.0") + n, vip, 40000, 443),
+                "answers": (real, local, 80, 1024 + n),
+                "servers": (real + n % 50, local + n % 4, 80, chance.randrange(1024, 65536)),
+            }[kind]
+        )
+        for n in range(N)
+    ]
+
+
+@pytest.mark.parametrize("queues", range(2, 17))
+@pytest.mark.parametrize("size", [64, 128, 512, 2048])
+@pytest.mark.parametrize("kind", ["clients", "client", "proxy", "subnet", "answers", "servers"])
+def test_our_key_spreads(kind: str, size: int, queues: int) -> None:
+    """Under our key each queue gets the packets that its share of the RETA lets expect, whatever runs through."""
+    reta = spread(size, queues)
+    rss = probe.Rss(probe.RSS_KEY, reta)
+    found = Counter(rss.queue(*t) for t in traffic(kind))
+    for queue in range(queues):
+        assert found[queue] == pytest.approx(N * reta.count(queue) / size, rel=0.15)
