@@ -6,7 +6,7 @@ Nothing here is thread-safe but kernel_loop(), progress() and prepare(): one con
 """
 
 from collections.abc import Sequence
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
 _Answer = TypeVar("_Answer")
 
@@ -208,7 +208,8 @@ class Memory(NamedTuple):
     free_count: int
 
 class PortInfo(NamedTuple):
-    """What a port is now: queue sizes in descriptors, as its driver took them; speed 0: unknown."""
+    """What a port is now: queue sizes in descriptors, as its driver took them; speed 0: unknown. steering: how packets
+    come to the worker that owns them: none (there is one), rss, flow, or ring (from worker to worker); and why it is so."""
 
     driver: str
     mac: bytes
@@ -218,6 +219,8 @@ class PortInfo(NamedTuple):
     tx_size: int
     link_up: bool
     link_speed_mbps: int
+    steering: str
+    steering_reason: str
 
 def region_bytes(connections: int) -> int:
     """Bytes of the connection region, a multiple of 2 MB: what to reserve huge pages for, beside EAL's memory."""
@@ -243,16 +246,32 @@ def buffers_for(workers: int, descriptors: int) -> int:
 def buffer_bytes(workers: int, descriptors: int, mtu: int = 1500) -> int:
     """Memory of buffers_for()."""
 
-def add_port(name: str, rx_size: int = 256, tx_size: int = 512, mtu: int = 1500) -> Port:
+STEERINGS: Final[tuple[str, ...]]
+"""What add_port() can be asked for: auto, ring, rss, flow."""
+
+def add_port(
+    name: str,
+    rx_size: int = 256,
+    tx_size: int = 512,
+    mtu: int = 1500,
+    addresses: Sequence[bytes] = (),
+    steering: str = "auto",
+) -> Port:
     """Configure the EAL device called `name` (PCI address or vdev name) with a queue pair for each worker, and start it.
 
     With fewer receive queues some workers get their packets from others only; with fewer transmit queues some send by
-    others. A net_af_packet with more queues than there are workers is refused: the kernel would fill those too.
+    others. addresses: local addresses, as by set_local_addresses(). steering: auto takes rss, else flow (which needs an
+    address for each worker), else ring; another wish that the port cannot fulfil is an error. A net_af_packet with more queues than there are workers is refused: the kernel would fill those too.
     """
 
-def add_ring_port(name: str, queues: int | None = None) -> Port:
+def add_ring_port(name: str, queues: int | None = None, card: tuple[bytes, bytes] | Literal["flow"] | None = None) -> Port:
     """A port made of in-memory rings, two for each of so many queues (None: one a worker): what run_once() feeds; the
-    benchmark's port too."""
+    benchmark's port too. card: it stands for a card with RSS by this key (40 bytes or more) and RETA (a byte an entry), or
+    with a rule for each local address: whoever feeds it does what such a card would do."""
+
+def review_steering() -> list[tuple[int, str]]:
+    """Judge the ports that claim to bring packets to their owners by what came since the last time: of those that do not,
+    number and reason. They are steered by ring from then on. To be called once a second."""
 
 def set_local_addresses(port: int, addresses: Sequence[bytes]) -> None:
     """Source addresses towards servers whose next hop is on `port`. Replaces the former list."""

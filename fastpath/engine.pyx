@@ -28,7 +28,7 @@ from fastpath.table.frame_ring cimport (
     load_acquire, ring_depth, ring_front, ring_is_empty, ring_release, ring_write, store_release)
 from fastpath.table.parking cimport empty_parking, parking_is_due
 from fastpath.table.region cimport MAP_FAILED, mmap, region_init, region_map, region_plan, table_open
-from fastpath.table.rss cimport RSS_KEY_BYTES, rss_fill
+from fastpath.table.rss cimport RSS_KEY_BYTES, rss_equal, rss_fill
 from fastpath.table.service cimport IPONLY, IPPORT, LC, N_SCHEDULERS, RR, WLC, WRR, by_load
 from fastpath.table.service_map cimport (
     map_drop_service, map_find, map_has_room, map_key, map_new, map_put, map_put_service)
@@ -86,7 +86,8 @@ WorkerCounters = namedtuple(
 Match = namedtuple("Match", "ends address mask port")
 Usage = namedtuple("Usage", "worker port tcp udp local_ports least_free")
 Memory = namedtuple("Memory", "socket heap_size free_size alloc_size greatest_free_size alloc_count free_count")
-PortInfo = namedtuple("PortInfo", "driver mac rx_queues tx_queues rx_size tx_size link_up link_speed_mbps")
+PortInfo = namedtuple(
+    "PortInfo", "driver mac rx_queues tx_queues rx_size tx_size link_up link_speed_mbps steering steering_reason")
 Area = namedtuple("Area", "name address length")
 Handles = namedtuple("Handles", "take_turn worker pool rx_ring tx_ring")
 
@@ -150,6 +151,7 @@ cdef port *port_at(value) except NULL:
 
 include "face/start.pxi"
 include "face/steering.pxi"
+include "face/settle.pxi"
 include "face/ports.pxi"
 include "face/publish.pxi"
 include "face/counters.pxi"

@@ -24,9 +24,10 @@ cdef judge_queues(str name, const rte_eth_dev_info *info):
 
 cdef tuple configure(uint16_t number, str name, uint16_t rx_size, uint16_t tx_size, uint32_t mtu):
     """A queue pair for each worker, as far as the port has them, started; takes what is for its MAC address, and multicast.
-    Returns the sizes that it has got, in descriptors."""
+    Returns the sizes that it has got, in descriptors, and why its RSS cannot say who owns what."""
     cdef rte_eth_conf conf
     cdef rte_eth_dev_info info
+    cdef uint8_t key[MAX_KEY]
     cdef uint16_t rx_queues, tx_queues, queue
     cdef int node = max(rte_eth_dev_socket_id(number), 0)
     check(rte_eth_dev_info_get(number, &info), name, "cannot be asked for its abilities")
@@ -36,6 +37,9 @@ cdef tuple configure(uint16_t number, str name, uint16_t rx_size, uint16_t tx_si
     memset(&conf, 0, sizeof(conf))
     conf.rxmode.mtu = mtu
     conf.rxmode.offloads = info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM
+    no_rss = why_no_rss(&info, S.n_workers)
+    if rx_queues > 1 and info.flow_type_rss_offloads & RSS_WANTED and info.driver_name.decode() not in RSS_UNFIT:
+        ask_for_rss(&conf, &info, key)  # if not to their owners, it brings packets to all workers
     check(rte_eth_dev_configure(number, rx_queues, tx_queues, &conf), name, "cannot be configured")
     check(rte_eth_dev_adjust_nb_rx_tx_desc(number, &rx_size, &tx_size), name, "ring sizes")
     for queue in range(rx_queues):
@@ -46,7 +50,7 @@ cdef tuple configure(uint16_t number, str name, uint16_t rx_size, uint16_t tx_si
     # The kernel's protocols (OSPF, VRRP, ND) come by multicast; a PMD that cannot filter so much has to take all.
     if rte_eth_allmulticast_enable(number) != 0:
         rte_eth_promiscuous_enable(number)
-    return rx_size, tx_size
+    return rx_size, tx_size, no_rss
 
 
 cdef open_port(uint16_t number, str name, uint32_t mtu, uint64_t mac):
@@ -71,7 +75,7 @@ cdef open_port(uint16_t number, str name, uint32_t mtu, uint64_t mac):
     return Port(number, name, info.driver_name.decode(), mac.to_bytes(6, "little"), p.rx_queues, p.tx_queues)
 
 
-def add_port(name, rx_size=256, tx_size=512, mtu=1500):
+def add_port(name, rx_size=256, tx_size=512, mtu=1500, addresses=(), steering="auto"):
     cdef uint16_t number
     cdef rte_ether_addr mac
     started()
@@ -79,11 +83,15 @@ def add_port(name, rx_size=256, tx_size=512, mtu=1500):
     within(mtu, 68, S.mtu, f"Port {name}: mtu")
     within(rx_size, 1, 65535, f"Port {name}: rx_size")
     within(tx_size, 1, 65535, f"Port {name}: tx_size")
+    need(steering in STEERINGS, f"Port {name}: steering {steering!r}: expected one of {', '.join(STEERINGS)}.")
     if rte_eth_dev_get_port_by_name(name.encode(), &number) != 0:
         raise EngineError(f"Port {name}: EAL found no such device, or did not take it; its lines in the log say why.")
-    ring_sizes[number] = configure(number, name, rx_size, tx_size, mtu)
+    *ring_sizes[number], no_rss = configure(number, name, rx_size, tx_size, mtu)
     rte_eth_macaddr_get(number, &mac)
-    return open_port(number, name, mtu, load48(mac.addr_bytes))
+    made = open_port(number, name, mtu, load48(mac.addr_bytes))
+    settle_steering(number, name, steering, addresses, no_rss)
+    set_local_addresses(number, addresses)
+    return made
 
 
 cdef make_port_ring(str name, rte_ring **place):
@@ -91,7 +99,23 @@ cdef make_port_ring(str name, rte_ring **place):
     need(place[0] != NULL, f"Ring {name}: no memory: {eal_error()}.")
 
 
-def add_ring_port(name, queues=None):
+cdef play(uint16_t number, card):
+    """Let a ring port stand for a card that steers."""
+    cdef bytes key, reta
+    cdef rss *r
+    steering_of[number] = ("ring", "a ring port")
+    if card == "flow":
+        believe_flow(&S.ports[number])
+        steering_of[number] = ("flow", "a ring port that plays a card")
+    elif card is not None:
+        key, reta = card
+        r = <rss *>aligned_memory(sizeof(rss))
+        rss_fill(r, key, reta, <uint32_t>len(reta))
+        believe_rss(&S.ports[number], r)
+        steering_of[number] = ("rss", "a ring port that plays a card")
+
+
+def add_ring_port(name, queues=None, card=None):
     cdef rte_ring *rx[64]  # MAX_WORKERS
     cdef rte_ring *tx[64]
     cdef uint32_t n, i
@@ -103,11 +127,12 @@ def add_ring_port(name, queues=None):
         make_port_ring(f"{name}-tx{i}", &tx[i])
     number = rte_eth_from_rings(name.encode(), rx, n, tx, n, 0)
     need(number >= 0, f"Port {name}: cannot be made: {eal_error()}.")
-    ring_sizes[number] = configure(number, name, 1024, 1024, S.mtu)
+    *ring_sizes[number], _ = configure(number, name, 1024, 1024, S.mtu)
     rings.extend([None] * (number + 1 - len(rings)))
     rings[number] = [(<size_t>rx[i], <size_t>tx[i]) for i in range(n)]
     made = open_port(number, name, S.mtu, int.from_bytes(bytes([2, 0, 0, 0, 0, number + 1]), "little"))
     S.ports[number].kernel_attached = 1
+    play(number, card)
     return made
 
 

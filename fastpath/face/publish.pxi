@@ -265,6 +265,7 @@ def set_local_addresses(port, addresses):
     cdef local_pool *pool
     cdef local_pool *old_pool = port_at(port).pool
     within(len(addresses), 0, 65536, f"port {port}: number of local addresses")
+    need(port not in flow_rules or port not in local_now, f"port {port}: its local addresses stand in the card's rules.")
     after = {**local_now, port: tuple(addresses)}
     for address in addresses:
         be32_of(address)  # judged before anything changes

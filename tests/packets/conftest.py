@@ -10,7 +10,7 @@ from tests.packets.director import Director
 
 @pytest.fixture(scope="module")
 def _director(request: pytest.FixtureRequest) -> Iterator[Director]:
-    """A file may say CONNECTIONS, TIMEOUTS, MTU, BUFFERS, WORKERS and QUEUES of its engine."""
+    """A file may say CONNECTIONS, TIMEOUTS, MTU, BUFFERS, WORKERS, QUEUES and CARDS of its engine."""
     module = request.module
     made = Director(
         getattr(module, "CONNECTIONS", 8192),
@@ -19,6 +19,7 @@ def _director(request: pytest.FixtureRequest) -> Iterator[Director]:
         getattr(module, "BUFFERS", 8192),
         getattr(module, "WORKERS", 1),
         getattr(module, "QUEUES", None),
+        getattr(module, "CARDS", (None, None)),
     )
     yield made
     made.close()

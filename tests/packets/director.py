@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from socket import inet_aton
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
@@ -42,6 +42,7 @@ class Director:
         buffers: int = 8192,
         workers: int = 1,
         queues: int | None = None,
+        cards: tuple[tuple[bytes, bytes] | Literal["flow"] | None, ...] = (None, None),
     ) -> None:
         self.ms = 0
         self.services: set[int] = set()
@@ -53,8 +54,8 @@ class Director:
         self.environment = engine.init(
             [*argv, "--file-prefix", self._prefix, "--log-level", "3"], connections, timeouts, buffers, mtu
         )
-        engine.add_ring_port("first", queues)
-        engine.add_ring_port("second", queues)
+        for name, card in zip(("first", "second"), cards, strict=True):
+            engine.add_ring_port(name, queues, card)
         self.workers = range(workers)
         self.reset()
 
