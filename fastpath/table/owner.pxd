@@ -1,4 +1,5 @@
-"""Which worker owns a packet: pure functions of what stands in it, the same for classify, schedule, the port allocator and tests.
+"""Which worker owns a packet: pure functions of what stands in it, the same for whoever asks: classify, schedule, the port
+allocator, tests.
 
 The destination says the direction: a virtual address is a client's packet, a local one an answer. What a NIC does with a
 packet is no part of this: a port that happens to bring packets to their owner says so in port.brings.
@@ -7,7 +8,8 @@ packet is no part of this: a port that happens to bring packets to their owner s
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastpath.layout cimport (
-    ADDRESS_LOCAL, ADDRESS_VIRTUAL, BRINGS_INBOUND, BRINGS_OUTBOUND, BY_FLOW, BY_HASH, BY_RSS, batch, be32, port, shared, worker)
+    ADDRESS_LOCAL, ADDRESS_VIRTUAL, BRINGS_INBOUND, BRINGS_OUTBOUND, BY_FLOW, BY_HASH, BY_RSS, batch, be32, port, shared,
+    worker)
 from fastpath.net.hash cimport hash2
 from fastpath.table.rss cimport rss_queue
 from fastpath.table.service_map cimport map_find, map_key
@@ -56,7 +58,8 @@ cdef inline uint32_t fragment_home(const shared *s, uint64_t addrs, uint16_t id,
     return hash_owner(hash2(addrs, <uint64_t>id << 8 | protocol, key0, key1), s.n_workers)
 
 
-cdef inline bint is_anothers(worker *w, uint32_t i, uint64_t addrs, uint64_t ports, uint64_t hash, uint8_t claimed) noexcept nogil:
+cdef inline bint is_anothers(worker *w, uint32_t i, uint64_t addrs, uint64_t ports, uint64_t hash,
+                               uint8_t claimed) noexcept nogil:
     """Whether packet i of the batch belongs to another worker, as what has this tuple does; its id then stands in b.entry[i].
 
     What has been handed over stays, even if owners have changed meanwhile. claimed: BRINGS_ bits of what its port says that

@@ -22,7 +22,7 @@ SECOND_LOCAL = "10.0.3.1"
 
 
 def queue(raw: bytes) -> int:
-    """Toeplitz (Microsoft, "RSS Hashing Types"): for each bit of the tuple that is set, 32 bits of the key from there."""
+    """Toeplitz (Microsoft, "RSS Hashing Types"): for each bit of the tuple that is set, 32 bits of the key."""
     header = 14 + (raw[14] & 15) * 4
     data = int.from_bytes(raw[26:34] + raw[header : header + 4], "big")
     key = int.from_bytes(KEY, "big")
@@ -48,7 +48,7 @@ def handed() -> int:
 
 @pytest.mark.parametrize("protocol", [engine.TCP, engine.UDP])
 def test_nothing_is_handed_over(director: Director, protocol: int) -> None:
-    """B21: packets of both directions come to their owner, for the local port was chosen by the card's key and table."""
+    """B21: packets of both directions come to their owner, for the local port was chosen by its key and table."""
     director.service(protocol=protocol)
     before = handed()
     opening, answer = (tcp("S"), tcp("SA")) if protocol == engine.TCP else (udp(), udp())
@@ -116,7 +116,7 @@ def test_a_card_that_keeps_its_word_stays(director: Director) -> None:
 
 
 def test_a_card_that_lies_is_found_out(director: Director) -> None:
-    """All on queue 0, whatever the card claims (as an emulated vmxnet3 does): then it is looked at first whose all is."""
+    """All on queue 0, whatever the card claims (as an emulated vmxnet3 does): then owners are looked at first."""
     director.service()
     engine.review_steering()
     for start in range(1, 301, 50):
