@@ -142,7 +142,7 @@ class WorkerCounters(NamedTuple):
     parked: twice). parked: packets that wait for a next hop now. to_kernel_depth, from_kernel_depth: frames that
     stand in the rings of the worker's kernel interfaces now. handed_in, handed_out: packets taken from, and given to other
     workers; strays: those given away although their port claims to bring packets to the owner. handover_depth: packets
-    that wait for this worker now."""
+    that wait for this worker now. sleeps: how often it slept, for asleep_ticks altogether, which `ticks` include."""
 
     lcore: int
     turns: int
@@ -160,6 +160,8 @@ class WorkerCounters(NamedTuple):
     handed_out: int
     strays: int
     handover_depth: int
+    sleeps: int
+    asleep_ticks: int
 
 class Match(NamedTuple):
     """True of a connection when one of `ends` (a sum of CLIENT, VIRTUAL, LOCAL, REAL) has this address, as far as
@@ -209,7 +211,8 @@ class Memory(NamedTuple):
 
 class PortInfo(NamedTuple):
     """What a port is now: queue sizes in descriptors, as its driver took them; speed 0: unknown. steering: how packets
-    come to the worker that owns them: none (there is one), rss, flow, or ring (from worker to worker); and why it is so."""
+    come to the worker that owns them: none (there is one), rss, flow, or ring (from worker to worker); and why it is so.
+    woken_by: what tells a sleeping worker of packets: socket, interrupt, or timer (it looks after at most 0.7 ms)."""
 
     driver: str
     mac: bytes
@@ -221,6 +224,7 @@ class PortInfo(NamedTuple):
     link_speed_mbps: int
     steering: str
     steering_reason: str
+    woken_by: str
 
 def region_bytes(connections: int) -> int:
     """Bytes of the connection region, a multiple of 2 MB: what to reserve huge pages for, beside EAL's memory."""
@@ -232,12 +236,13 @@ def init(
     buffers: int | None = None,
     mtu: int = 1500,
     descriptors: int = 0,
+    idle: str = "adaptive",
 ) -> Environment:
     """Start EAL with argv (no program name), make packet buffers for frames of the largest `mtu`, and lay out a worker for
     each worker lcore, with connection regions for `connections` entries in all, of which each has its part.
 
-    buffers: how many, over all NUMA nodes; None: buffers_for() so many `descriptors` a worker. The calling thread's CPU
-    affinity is left as it was. Once a process.
+    buffers: how many, over all NUMA nodes; None: buffers_for() so many `descriptors` a worker. idle: workers without packets
+    sleep (adaptive), or never do (poll). The calling thread's CPU affinity is left as it was. Once a process.
     """
 
 def buffers_for(workers: int, descriptors: int) -> int:
@@ -246,6 +251,8 @@ def buffers_for(workers: int, descriptors: int) -> int:
 def buffer_bytes(workers: int, descriptors: int, mtu: int = 1500) -> int:
     """Memory of buffers_for()."""
 
+IDLE: Final[tuple[str, ...]]
+"""What init() knows of idling: adaptive, poll."""
 STEERINGS: Final[tuple[str, ...]]
 """What add_port() can be asked for: auto, ring, rss, flow."""
 
@@ -391,6 +398,9 @@ def run_once(
     """Feed frames (port 0, or (port, frame[, mbuf ol_flags])) and frames from the kernel interface ((port, frame)) to a
     worker that start() did not launch, take turns until all are done, and return what left by its queues: (port, frame), or
     (None, frame) for the kernel. What it hands over waits for the other worker's turn. `now`: seconds of the test's own clock, never going back."""
+
+def arrive(port: int, frame: bytes, worker: int = 0) -> None:
+    """Put a frame into this worker's queue of a ring port, also while it runs."""
 
 class Handles(NamedTuple):
     """Addresses, for C or Cython that takes turns by itself (tools/bench): the function

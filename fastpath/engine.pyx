@@ -1,6 +1,7 @@
 """The Python face of the data plane; engine.pyi is its contract. Start-up, publishing, counters, and one turn by hand."""
 
 import os
+import socket
 import time
 from collections import deque, namedtuple
 from types import GenericAlias
@@ -14,6 +15,7 @@ from fastpath.dpdk.eal cimport *
 from fastpath.dpdk.ethdev cimport *
 from fastpath.dpdk.flow cimport *
 from fastpath.dpdk.mbuf cimport *
+from fastpath.idle cimport SPIN_US, has_work
 from fastpath.kernel_loop cimport carry_frames
 from fastpath.layout cimport *
 from fastpath.layout cimport worker as layout_worker  # where a parameter is called worker
@@ -21,12 +23,13 @@ from fastpath.net.frame cimport frame_at, load32, load48, rte_be_to_cpu_32, rte_
 from fastpath.net.headers cimport PROTO_TCP
 from fastpath.stage.answer cimport answer as answer_verb
 from fastpath.stage.dispatch cimport flush
-from fastpath.stage.expire cimport free_dead, half_open_is_due, wheel_is_behind
+from fastpath.stage.expire cimport free_dead
+from fastpath.table.bell cimport ring_bell
 from fastpath.table.block cimport block_fill, block_free, member, pool_new
-from fastpath.table.hand_ring cimport hand_depth, hand_is_empty, hand_take
+from fastpath.table.hand_ring cimport hand_depth, hand_take
 from fastpath.table.frame_ring cimport (
-    load_acquire, ring_depth, ring_front, ring_is_empty, ring_release, ring_write, store_release)
-from fastpath.table.parking cimport empty_parking, parking_is_due
+    full_fence, load_acquire, ring_depth, ring_front, ring_is_empty, ring_release, ring_write, store_release)
+from fastpath.table.parking cimport empty_parking
 from fastpath.table.region cimport MAP_FAILED, mmap, region_init, region_map, region_plan, table_open
 from fastpath.table.rss cimport RSS_KEY_BYTES, rss_equal, rss_fill
 from fastpath.table.service cimport IPONLY, IPPORT, LC, N_SCHEDULERS, RR, WLC, WRR, by_load
@@ -54,7 +57,6 @@ cdef extern from "<stdlib.h>" nogil:
 
 cdef extern from "<unistd.h>" nogil:
     int usleep(unsigned int microseconds)
-    ssize_t write(int fd, const void *buffer, size_t n)
 
 
 class EngineError(Exception):
@@ -82,12 +84,12 @@ Connection = namedtuple(
     "Connection", "worker protocol client virtual local real flags state idle timeout server")
 WorkerCounters = namedtuple(
     "WorkerCounters", "lcore turns busy_turns packets connections half_open connections_free ticks busy_ticks parked "
-    "to_kernel_depth from_kernel_depth handed_in handed_out strays handover_depth")
+    "to_kernel_depth from_kernel_depth handed_in handed_out strays handover_depth sleeps asleep_ticks")
 Match = namedtuple("Match", "ends address mask port")
 Usage = namedtuple("Usage", "worker port tcp udp local_ports least_free")
 Memory = namedtuple("Memory", "socket heap_size free_size alloc_size greatest_free_size alloc_count free_count")
 PortInfo = namedtuple(
-    "PortInfo", "driver mac rx_queues tx_queues rx_size tx_size link_up link_speed_mbps steering steering_reason")
+    "PortInfo", "driver mac rx_queues tx_queues rx_size tx_size link_up link_speed_mbps steering steering_reason woken_by")
 Area = namedtuple("Area", "name address length")
 Handles = namedtuple("Handles", "take_turn worker pool rx_ring tx_ring")
 
@@ -152,6 +154,7 @@ cdef port *port_at(value) except NULL:
 include "face/start.pxi"
 include "face/steering.pxi"
 include "face/settle.pxi"
+include "face/waiting.pxi"
 include "face/ports.pxi"
 include "face/publish.pxi"
 include "face/counters.pxi"

@@ -1,15 +1,16 @@
 """The kernel's side of the exception path: one thread of its own, without the GIL, that touches no port and no mempool.
 
 Frames go from each worker's ring to the TAP of their port, and from the TAP to the ring of the worker that sends for that
-port. With nothing to do it sleeps in poll(2), having said so (shared.kernel_asleep) before its last look at the rings.
+port. With nothing to do it sleeps in poll(2), having said so (table/bell.pxd) before its last look at the rings.
 """
 
 from libc.errno cimport errno
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from fastpath.layout cimport BURST, MAX_PORTS, frame_ring, port, shared
+from fastpath.table.bell cimport get_up, lie_down, read, ring_bell, write
 from fastpath.table.frame_ring cimport (
-    full_fence, load_acquire, ring_commit, ring_front, ring_is_empty, ring_release, ring_room, store_release)
+    full_fence, load_acquire, ring_commit, ring_front, ring_is_empty, ring_release, ring_room)
 
 cdef extern from *:
     """
@@ -25,8 +26,6 @@ cdef extern from *:
         short events
         short revents
     int poll(pollfd *fds, unsigned long n, int timeout) noexcept nogil
-    ssize_t write(int fd, const void *buffer, size_t n) noexcept nogil
-    ssize_t read(int fd, void *buffer, size_t n) noexcept nogil
 
 
 cdef inline uint32_t to_kernel(port *p, frame_ring *r) noexcept nogil:
@@ -58,6 +57,9 @@ cdef inline uint32_t from_kernel(port *p, frame_ring *r, bint *full) noexcept no
             break
         ring_commit(r, <uint32_t>length)
         n += 1
+    if n:
+        full_fence()
+        ring_bell(r.bell)
     return n
 
 
@@ -73,20 +75,17 @@ cdef inline bint rings_are_empty(shared *s) noexcept nogil:
 cdef inline void sleep_until_needed(shared *s, bint full) noexcept nogil:
     cdef pollfd fds[17]  # MAX_PORTS and the wake-up
     cdef uint32_t p, n = 1
-    cdef uint64_t count
-    fds[0].fd = s.kernel_wake
+    fds[0].fd = s.kernel_bell.fd
     fds[0].events = POLLIN
     for p in range(s.n_ports):
         if s.ports[p].kernel_fd >= 0 and not full and not s.ports[p].kernel_gone:  # whose poll(2) would return at once
             fds[n].fd = s.ports[p].kernel_fd
             fds[n].events = POLLIN
             n += 1
-    store_release(&s.kernel_asleep, 1)
-    full_fence()  # see stage/punt.pxd, wake_kernel_loop
+    lie_down(&s.kernel_bell)
     if rings_are_empty(s) and not load_acquire(&s.stopping):
         poll(fds, n, FULL_MS if full else IDLE_MS)
-    store_release(&s.kernel_asleep, 0)
-    read(s.kernel_wake, &count, 8)  # non-blocking
+    get_up(&s.kernel_bell)
 
 
 cdef inline void carry_frames(shared *s) noexcept nogil:

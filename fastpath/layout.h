@@ -215,6 +215,12 @@ struct local_pool {
     be32 addresses[];
 };
 
+/* What wakes a thread that sleeps (table/bell.pxd). */
+struct bell {
+    uint32_t asleep __attribute__((aligned(LINE))); /* the sleeper's; whoever gives it something reads it */
+    int fd; /* eventfd, non-blocking */
+};
+
 /* ---- frames to and from the kernel ----------------------------------------------------------------------------- */
 
 enum { FRAME_SLOTS = 256 };
@@ -225,6 +231,7 @@ struct frame_ring {
     uint32_t tail __attribute__((aligned(LINE))); /* consumer's */
     uint32_t frame_max __attribute__((aligned(LINE)));
     uint32_t stride;
+    struct bell *bell; /* the consumer's */
     uint8_t *data; /* FRAME_SLOTS x stride: a 4-byte length, then the frame */
 };
 
@@ -238,6 +245,7 @@ enum { HAND_SLOTS = 512 };
 struct hand_ring {
     uint32_t head __attribute__((aligned(LINE))); /* producer's: as far as the consumer may read */
     uint32_t filled, tail_seen;
+    struct bell *bell;                            /* the consumer's */
     uint32_t tail __attribute__((aligned(LINE))); /* consumer's */
     uint32_t head_seen;
     uintptr_t slots[HAND_SLOTS] __attribute__((aligned(LINE))); /* producer's: struct rte_mbuf *, and HAND_SEND */
@@ -346,11 +354,11 @@ struct shared {
     uint32_t timeouts[N_TIMEOUTS]; /* ms */
     uint32_t n_ports, n_workers, mtu; /* mtu: the largest that a packet buffer holds */
     uint32_t stopping;
-    int kernel_wake; /* eventfd of the kernel loop */
+    uint8_t idle_adaptive; /* workers without packets sleep */
     struct rss *inbound; /* says who owns what clients send; NULL: our hash does */
     uint8_t all_by_hash; /* no address is owned by another function */
     struct port ports[MAX_PORTS];
-    uint32_t kernel_asleep __attribute__((aligned(LINE))); /* the kernel loop's */
+    struct bell kernel_bell; /* the kernel loop's */
 };
 
 /* A burst as columns: every stage fills its own and walks the rest. */
@@ -379,6 +387,10 @@ struct tx_queue {
     uint32_t via; /* the worker that sends for us; its own id where it has a queue of the port */
     struct rte_mbuf *pkt[BURST];
 };
+
+/* What tells a sleeping worker that a queue of its has packets: nothing, a descriptor that is readable as long as there are
+ * some (a socket), or a receive interrupt that must be armed, and its eventfd. */
+enum { WAIT_NONE, WAIT_LEVEL, WAIT_INTERRUPT };
 
 enum { PARKING = 64, PARKING_SERVER = 8, PARKING_MS = 1000 }; /* packets a worker, of these for one server; how long */
 
@@ -411,6 +423,12 @@ struct worker {
     uint64_t unpublished;           /* bits: workers for which something stands in our rings since the last flush */
     uint32_t first_source;          /* whose ring is next looked at first */
     struct hand_ring *hand_to[MAX_WORKERS], *hand_from[MAX_WORKERS]; /* NULL for itself */
+    int wait_fds[MAX_PORTS];
+    uint8_t wait_kind[MAX_PORTS];
+    uint64_t idle_since, spin_ticks; /* TSC: when it last had packets; how long it then stays up */
+    uint64_t sleeps, asleep_ticks;
+    uint32_t nap_us; /* the last sleep, of those that grow */
+    struct bell bell;
     struct verb *verb __attribute__((aligned(LINE))); /* the mailbox: a question, or NULL. Written by main and the worker */
 } __attribute__((aligned(LINE)));
 

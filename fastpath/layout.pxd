@@ -29,6 +29,7 @@ cdef extern from "layout.h" nogil:
         END_CLIENT, END_VIRTUAL, END_LOCAL, END_REAL, ALL_ENDS, MAX_MATCHES, RESETS_MS
         VERB_FIND, VERB_SWEEP, VERB_SEND
         PARKING, PARKING_SERVER, PARKING_MS
+        WAIT_NONE, WAIT_LEVEL, WAIT_INTERRUPT
         HAND_SLOTS, HAND_SEND
         BY_HASH, BY_RSS, BY_FLOW, BRINGS_INBOUND, BRINGS_OUTBOUND, BRINGS_ALL
         RSS_BYTES, MAX_RETA
@@ -104,8 +105,13 @@ cdef extern from "layout.h" nogil:
         uint32_t n, size, bits
         be32 addresses[1]
 
+    struct bell:
+        uint32_t asleep
+        int fd
+
     struct frame_ring:
         uint32_t head, tail, frame_max, stride
+        bell *bell
         uint8_t *data
 
     struct rss:
@@ -129,6 +135,7 @@ cdef extern from "layout.h" nogil:
 
     struct hand_ring:
         uint32_t head, filled, tail_seen, tail, head_seen
+        bell *bell
         size_t slots[1]
 
     struct port:
@@ -165,8 +172,8 @@ cdef extern from "layout.h" nogil:
         rte_rcu_qsbr *rcu
         uint32_t timeouts[4]
         uint32_t n_ports, n_workers, mtu, stopping
-        int kernel_wake
-        uint32_t kernel_asleep
+        uint8_t idle_adaptive
+        bell kernel_bell
         rss *inbound
         uint8_t all_by_hash
         port ports[1]
@@ -213,4 +220,9 @@ cdef extern from "layout.h" nogil:
         uint32_t first_source
         hand_ring *hand_to[1]
         hand_ring *hand_from[1]
+        int wait_fds[1]
+        uint8_t wait_kind[1]
+        uint64_t idle_since, spin_ticks, sleeps, asleep_ticks
+        uint32_t nap_us
+        bell bell
         verb *verb

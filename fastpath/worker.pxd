@@ -4,6 +4,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from fastpath.dpdk.eal cimport (
     rte_rcu_qsbr_quiescent, rte_rcu_qsbr_thread_offline, rte_rcu_qsbr_thread_online, rte_rdtsc)
+from fastpath.idle cimport rest, sharpen_timers, stay_up
 from fastpath.layout cimport port as struct_port
 from fastpath.layout cimport worker
 from fastpath.stage.answer cimport answer
@@ -59,6 +60,8 @@ cdef inline int worker_main(void *argument) noexcept nogil:
     cdef worker *w = <worker *>argument
     cdef uint64_t began = rte_rdtsc(), ended
     cdef uint32_t packets
+    sharpen_timers()
+    w.idle_since = began
     rte_rcu_qsbr_thread_online(w.shared.rcu, w.id)
     while not load_acquire(&w.shared.stopping):
         packets = worker_turn(w, clock_ms(w, began))
@@ -67,6 +70,12 @@ cdef inline int worker_main(void *argument) noexcept nogil:
         w.ticks += ended - began
         if packets:
             w.busy_ticks += ended - began
+            stay_up(w, ended)
+        elif w.shared.idle_adaptive:
+            rest(w, ended)
+            began = rte_rdtsc()  # it may have slept: the clock of the next turn is that of its begin
+            w.ticks += began - ended
+            continue
         began = ended
     rte_rcu_qsbr_thread_offline(w.shared.rcu, w.id)
     return 0

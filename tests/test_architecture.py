@@ -113,7 +113,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
 }
 """Module of jupiter (host: the whole room) -> what of this repository it may import."""
 
-LEVELS = ({"dpdk"}, {"layout"}, {"net"}, {"table"}, {"stage"}, {"worker", "kernel_loop"}, {"engine"})
+LEVELS = ({"dpdk"}, {"layout"}, {"net"}, {"table"}, {"stage"}, {"idle"}, {"worker", "kernel_loop"}, {"engine"})
 """Rooms of fastpath, from the ground up: each may cimport those below it, and net, table and dpdk themselves."""
 WITHIN = {"dpdk", "net", "table"}
 

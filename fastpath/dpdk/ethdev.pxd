@@ -39,6 +39,7 @@ cdef extern from "<rte_ethdev.h>" nogil:
     struct rte_eth_dev_info:
         rte_device *device
         const char *driver_name
+        unsigned int if_index
         uint16_t max_rx_queues, max_tx_queues, nb_rx_queues, nb_tx_queues, min_mtu, max_mtu
         uint64_t rx_offload_capa, flow_type_rss_offloads
         uint16_t reta_size
@@ -57,6 +58,9 @@ cdef extern from "<rte_ethdev.h>" nogil:
     int rte_eth_rx_queue_setup(uint16_t port, uint16_t q, uint16_t n, unsigned int socket, void *conf, void *pool)
     int rte_eth_tx_queue_setup(uint16_t port, uint16_t q, uint16_t n, unsigned int socket, void *conf)
     int rte_eth_dev_start(uint16_t port)
+    int rte_eth_dev_rx_intr_enable(uint16_t port, uint16_t queue)
+    int rte_eth_dev_rx_intr_disable(uint16_t port, uint16_t queue)
+    int rte_eth_dev_rx_intr_ctl_q_get_fd(uint16_t port, uint16_t queue)
     int rte_eth_dev_stop(uint16_t port)
     int rte_eth_dev_close(uint16_t port)
     int rte_eth_promiscuous_enable(uint16_t port)

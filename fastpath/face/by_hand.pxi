@@ -15,6 +15,10 @@ cdef feed(worker *w, uint32_t port, bytes frame, uint64_t flags):
     need(rte_ring_enqueue(<rte_ring *><size_t>rings[port][w.id][0], m) == 0, f"port {port}: its ring is full.")
 
 
+def arrive(port, frame, worker=0):
+    feed(worker_at(worker), port, frame, 0)
+
+
 cdef list drain(uint32_t port, uint32_t worker):
     """What left through a ring port, and what went to its kernel interface."""
     cdef rte_mbuf *m
@@ -39,17 +43,12 @@ cdef bint is_ring(port):
 
 cdef bint is_idle(worker *w):
     """Whether a turn at the same time would find nothing to do."""
-    cdef uint32_t port, source
+    cdef uint32_t port
     for port in range(S.n_ports):
-        if S.ports[port].started and not ring_is_empty(S.ports[port].from_kernel[w.id]):
-            return False
         if is_ring(port) and w.id < S.ports[port].rx_queues and rte_ring_count(
                 <rte_ring *><size_t>rings[port][w.id][0]):
             return False
-    for source in range(S.n_workers):
-        if source != w.id and not hand_is_empty(w.hand_from[source]):
-            return False
-    return not parking_is_due(w) and not wheel_is_behind(w) and not half_open_is_due(w)
+    return not has_work(w)
 
 
 cdef uint32_t take_turn(worker *w, uint32_t now) noexcept nogil:

@@ -149,7 +149,7 @@ def port_info(port):
     port_at(port)
     need(rte_eth_dev_info_get(port, &info) == 0, f"port {port}: cannot be asked for its abilities.")
     return PortInfo(info.driver_name.decode(), (<uint64_t>S.ports[<uint32_t>port].mac).to_bytes(6, "little"),
-                    info.nb_rx_queues, info.nb_tx_queues, *ring_sizes[port], *port_link(port), *steering_of[port])
+                    info.nb_rx_queues, info.nb_tx_queues, *ring_sizes[port], *port_link(port), *steering_of[port], woken_by(port))
 
 
 cdef tuple kernel_depths(worker *w):
@@ -165,7 +165,8 @@ cdef worker_row(worker *w):
         w.lcore, w.turns, w.busy_turns, w.packets, r.in_use, r.half_open, w.table.capacity - r.in_use, w.ticks,
         w.busy_ticks, w.n_parked, *kernel_depths(w), w.handed_in, w.handed_out,
         sum([w.ports[p].strays for p in range(S.n_ports)]),
-        sum([hand_depth(w.hand_from[source]) for source in range(S.n_workers) if source != w.id]))
+        sum([hand_depth(w.hand_from[source]) for source in range(S.n_workers) if source != w.id]), w.sleeps,
+        w.asleep_ticks)
 
 
 def worker_counters():

@@ -1,8 +1,9 @@
 # Ports: configured, started, with their rings to the kernel. Part of engine.pyx.
 
-cdef frame_ring *make_frame_ring(uint32_t frame_max) except NULL:
+cdef frame_ring *make_frame_ring(uint32_t frame_max, bell *consumers) except NULL:
     cdef frame_ring *r = <frame_ring *>aligned_memory(sizeof(frame_ring))
     r.frame_max = frame_max
+    r.bell = consumers
     r.stride = (4 + frame_max + LINE - 1) // LINE * LINE
     r.data = <uint8_t *>lazy_memory(<size_t>r.stride * FRAME_SLOTS)
     return r
@@ -67,11 +68,12 @@ cdef open_port(uint16_t number, str name, uint32_t mtu, uint64_t mac):
     p.to_kernel = <frame_ring **>aligned_memory(S.n_workers * sizeof(void *))
     p.from_kernel = <frame_ring **>aligned_memory(S.n_workers * sizeof(void *))
     for i in range(S.n_workers):
-        p.to_kernel[i] = make_frame_ring(mtu + 22)
-        p.from_kernel[i] = make_frame_ring(mtu + 22)
+        p.to_kernel[i] = make_frame_ring(mtu + 22, &S.kernel_bell)
+        p.from_kernel[i] = make_frame_ring(mtu + 22, &W[i].bell)
         W[i].tx[number].via = i if i < p.tx_queues else i % p.tx_queues
     p.started = 1
     S.n_ports = max(S.n_ports, number + 1)
+    find_wait_descriptors(number, &info)
     return Port(number, name, info.driver_name.decode(), mac.to_bytes(6, "little"), p.rx_queues, p.tx_queues)
 
 

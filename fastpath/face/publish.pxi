@@ -290,4 +290,6 @@ def set_next_hop(server, port, mac):
         need(isinstance(mac, bytes) and len(mac) == 6, f"MAC address {mac!r}: 6 bytes expected.")
         hop = int.from_bytes(mac, "little") | <uint64_t>port << 48 | <uint64_t>HOP_RESOLVED << 56
     store_word(&S.servers[id].hop, hop)
+    full_fence()
+    wake_workers()  # for what is parked
     servers_end = max(servers_end, id + 1)

@@ -46,6 +46,8 @@ cdef deliver(uint32_t worker):
         if not first.posted:
             first.posted = True
             store_pointer(&w.verb, &first.verb)
+            full_fence()
+            ring_bell(&w.bell)
         while not running and not load_acquire(&first.verb.done):
             first.verb.now = w.now - 1  # its clock stands, and no turn is to wait for the next millisecond
             answer_verb(w)

@@ -51,7 +51,13 @@ cdef list worker_lcores():
     return found
 
 
-cdef make_shared(timeouts, uint32_t mtu, uint32_t n_workers):
+cdef int make_bell() except -1:
+    cdef int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+    need(fd >= 0, "No file descriptor left for an eventfd.")
+    return fd
+
+
+cdef make_shared(timeouts, uint32_t mtu, uint32_t n_workers, bint adaptive):
     global S, stays
     stays = <uint8_t *>lazy_memory(MAX_SERVERS)
     S = <shared *>aligned_memory(sizeof(shared))
@@ -61,7 +67,8 @@ cdef make_shared(timeouts, uint32_t mtu, uint32_t n_workers):
     S.map = map_new(0)
     S.n_workers = n_workers
     S.all_by_hash = 1
-    S.kernel_wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
+    S.kernel_bell.fd = make_bell()
+    S.idle_adaptive = adaptive
     for i, seconds in enumerate(timeouts):
         S.timeouts[i] = <uint32_t>(seconds * 1000)
     S.mtu = mtu
@@ -126,6 +133,8 @@ cdef str make_worker(uint32_t id, uint32_t lcore, uint32_t connections, hash_key
     w.service_counts = <service_count *>lazy_memory(MAX_SERVICES * sizeof(service_count))
     for port in range(MAX_PORTS):
         w.tx[port].via = id
+    w.bell.fd = make_bell()
+    w.spin_ticks = rte_get_tsc_hz() * SPIN_US // 1_000_000
     w.tsc_zero = rte_rdtsc()
     w.ms_per_tick = <uint64_t>((1000 << 64) // rte_get_tsc_hz())
     rte_rcu_qsbr_thread_register(S.rcu, id)
@@ -141,6 +150,7 @@ cdef connect_workers():
         for source in range(S.n_workers):
             if source != target:
                 ring = <hand_ring *>aligned_memory(sizeof(hand_ring))
+                ring.bell = &W[target].bell
                 W[source].hand_to[target] = W[target].hand_from[source] = ring
 
 
@@ -151,7 +161,7 @@ def region_bytes(connections):
     return plan.bytes
 
 
-def init(argv, connections=1 << 20, timeouts=Timeouts(), buffers=None, mtu=1500, descriptors=0):
+def init(argv, connections=1 << 20, timeouts=Timeouts(), buffers=None, mtu=1500, descriptors=0, idle="adaptive"):
     global initialised
     if initialised:
         raise EngineError("The data plane was started before: one EAL a process.")
@@ -159,6 +169,7 @@ def init(argv, connections=1 << 20, timeouts=Timeouts(), buffers=None, mtu=1500,
     if buffers is not None:
         within(buffers, 512, 1 << 24, "buffers")
     within(mtu, 68, 9600, "mtu")
+    need(idle in IDLE, f"idle {idle!r}: expected {' or '.join(IDLE)}.")
     for name, seconds in timeouts._asdict().items():
         within(seconds, 1, MAX_TIMEOUT, f"timeout {name}")
     initialised = True
@@ -166,7 +177,7 @@ def init(argv, connections=1 << 20, timeouts=Timeouts(), buffers=None, mtu=1500,
     lcores = worker_lcores()
     n = len(lcores)
     need(n <= MAX_WORKERS, f"EAL has {n} worker lcores, at most {MAX_WORKERS} are used.")
-    make_shared(timeouts, mtu, n)
+    make_shared(timeouts, mtu, n, idle == "adaptive")
     make_pools(lcores, buffers_for(n, descriptors) if buffers is None else buffers, mtu)
     # All workers hash alike: the hash says whose a tuple is.
     hash_key = [int.from_bytes(os.urandom(8), "little") for _ in range(2)]
@@ -188,13 +199,21 @@ def start():
             raise EngineError(f"Worker lcore {W[i].lcore} is busy.")
 
 
+cdef wake_workers():
+    """Those that sleep; after a full fence."""
+    for i in range(S.n_workers):
+        if W[i] != NULL:
+            ring_bell(&W[i].bell)
+
+
 def stop():
     global running
-    cdef uint64_t one = 1
     if S == NULL:
         return
     store_release(&S.stopping, 1)
-    write(S.kernel_wake, &one, 8)
+    full_fence()
+    ring_bell(&S.kernel_bell)
+    wake_workers()
     for i in range(S.n_workers):
         if running:
             lcore = W[i].lcore

@@ -4,29 +4,17 @@ Frames cross by copying through a pair of rings (table/frame_ring.pxd), so that 
 port. The worker wakes that loop only when it says that it sleeps.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
 from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_alloc, rte_pktmbuf_append
 from fastpath.layout cimport (
-    BURST, KERNEL_RING_FULL, KERNEL_TOO_LONG, NO_KERNEL_INTERFACE, NO_MBUF, PUNT, batch, frame_ring, port, shared, worker)
+    BURST, KERNEL_RING_FULL, KERNEL_TOO_LONG, NO_KERNEL_INTERFACE, NO_MBUF, PUNT, batch, frame_ring, port, worker)
 from fastpath.net.frame cimport frame_at
 from fastpath.table.batch cimport drop
-from fastpath.table.frame_ring cimport full_fence, load_acquire, ring_front, ring_is_empty, ring_release, ring_write
+from fastpath.table.bell cimport ring_bell
+from fastpath.table.frame_ring cimport full_fence, ring_front, ring_is_empty, ring_release, ring_write
 from fastpath.table.tx cimport tx_add
-
-cdef extern from "<unistd.h>" nogil:
-    ssize_t write(int fd, const void *buffer, size_t n)
-
-
-cdef inline void wake_kernel_loop(shared *s) noexcept nogil:
-    """The fence orders our ring write before this look at the flag; the loop sets the flag before its last look at the
-    rings (punt.pxd, kernel_loop): one of the two sees the other."""
-    cdef uint64_t one = 1
-    full_fence()
-    if load_acquire(&s.kernel_asleep):
-        write(s.kernel_wake, &one, 8)
-
 
 cdef inline void punt(worker *w) noexcept nogil:
     cdef batch *b = &w.batch
@@ -46,7 +34,8 @@ cdef inline void punt(worker *w) noexcept nogil:
             w.ports[b.pkt[i].port].kernel_rx += 1
             copied += 1
     if copied:
-        wake_kernel_loop(w.shared)
+        full_fence()
+        ring_bell(&w.shared.kernel_bell)
 
 
 cdef inline void send_for_kernel(worker *w, uint32_t port_number) noexcept nogil:

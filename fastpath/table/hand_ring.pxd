@@ -9,7 +9,8 @@ from libc.stdint cimport uint32_t, uint64_t
 from fastpath.dpdk.eal cimport rte_prefetch0
 from fastpath.dpdk.mbuf cimport rte_mbuf
 from fastpath.layout cimport HAND_SEND, HAND_SLOTS, hand_ring, worker
-from fastpath.table.frame_ring cimport load_acquire, store_release
+from fastpath.table.bell cimport ring_bell
+from fastpath.table.frame_ring cimport full_fence, load_acquire, store_release
 
 cdef extern from *:
     int __builtin_ctzll(unsigned long long x) nogil
@@ -30,13 +31,18 @@ cdef inline bint hand_over(worker *w, uint32_t target, rte_mbuf *m, size_t flag)
 
 
 cdef inline void hand_publish(worker *w) noexcept nogil:
-    """Let the others see what this turn has put into their rings."""
+    """Let the others see what this turn has put into their rings, and wake those that sleep."""
+    cdef uint64_t left = w.unpublished
     cdef hand_ring *r
-    cdef uint32_t target
-    while w.unpublished:
-        target = <uint32_t>__builtin_ctzll(w.unpublished)
-        r = w.hand_to[target]
+    if left == 0:
+        return
+    while left:
+        r = w.hand_to[__builtin_ctzll(left)]
         store_release(&r.head, r.filled)
+        left &= left - 1
+    full_fence()
+    while w.unpublished:
+        ring_bell(w.hand_to[__builtin_ctzll(w.unpublished)].bell)
         w.unpublished &= w.unpublished - 1
 
 

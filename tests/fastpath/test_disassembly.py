@@ -88,8 +88,9 @@ def test_no_division(functions: dict[str, Function]) -> None:
 
 
 def test_locked_instructions(functions: dict[str, Function]) -> None:
-    """No locked instruction but these: the buffer's reference count in DPDK's free, punt's fence before it asks whether
-    the kernel loop sleeps, and RCU's of going online once at the start of worker_main."""
+    """No locked instruction but these: the buffer's reference count in DPDK's free; fences before a turn that gave
+    something to the kernel loop, or to other workers, asks whether they sleep; when lying down, and RCU's of going
+    online, at the start and after a sleep."""
     count = dict.fromkeys(("worker_main", "worker_turn", *DPDK_FREE), 0)
     for found in matching(functions, named(functions, ROOT), LOCKED):
         name, text = found.split(": ")
@@ -97,8 +98,8 @@ def test_locked_instructions(functions: dict[str, Function]) -> None:
         assert owner, found
         assert owner not in DPDK_FREE or text.startswith("lock sub"), found
         count[owner] += 1
-    assert count["worker_main"] <= 1
-    assert count["worker_turn"] <= 1
+    assert count["worker_main"] <= 3
+    assert count["worker_turn"] <= 2
 
 
 def test_the_checker_finds_python(functions: dict[str, Function]) -> None:

@@ -113,7 +113,7 @@ def test_memory(director: Director) -> None:
 def test_port_info(director: Director, port: int) -> None:
     """Driver, MAC address, queues with their sizes, link."""
     assert engine.port_info(port) == engine.PortInfo(
-        "net_ring", bytes([2, 0, 0, 0, 0, port + 1]), 1, 1, 1024, 1024, True, 10000, "ring", "a ring port"
+        "net_ring", bytes([2, 0, 0, 0, 0, port + 1]), 1, 1, 1024, 1024, True, 10000, "ring", "a ring port", "timer"
     )
 
 

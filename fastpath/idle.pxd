@@ -1,0 +1,137 @@
+"""When a worker sleeps, and what wakes it (idle = adaptive).
+
+After a while without packets it lies down (table/bell.pxd), takes one more turn, and if that, too, found nothing, waits in
+ppoll(2): for the descriptors of its queues, for its bell, or until something of its own is due. RCU does not wait for one that
+sleeps. A queue without a descriptor is looked at again after a sleep that grows, as long as nothing comes.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from fastpath.dpdk.eal cimport (
+    rte_rcu_qsbr_thread_offline, rte_rcu_qsbr_thread_online, rte_rdtsc)
+from fastpath.dpdk.ethdev cimport rte_eth_dev_rx_intr_disable, rte_eth_dev_rx_intr_enable
+from fastpath.layout cimport MAX_PORTS, WAIT_INTERRUPT, WAIT_NONE, port, worker
+from fastpath.stage.expire cimport half_open_is_due, wheel_is_behind
+from fastpath.table.bell cimport get_up, lie_down, read
+from fastpath.table.frame_ring cimport load_acquire, ring_is_empty
+from fastpath.table.hand_ring cimport hand_is_empty
+from fastpath.table.parking cimport parking_is_due
+
+cdef extern from *:
+    """
+    #define _GNU_SOURCE 1
+    #include <poll.h>
+    #include <sys/prctl.h>
+    #include <sys/socket.h>
+    #include <time.h>
+    enum {
+        SPIN_US = 50,         /* without packets before a worker lies down: what a wake-up costs */
+        SHORT_US = 50, LONG_US = 700, /* sleeps where a queue has no descriptor: first and longest */
+        PARKED_US = 1000,     /* while packets wait for a MAC address */
+        REST_US = 1000000,    /* shorter than a slot of the timer wheel, and often enough for the watchdog */
+    };
+    /* Linux adds up to 50 us to a sleep, lest timers expire one by one: here they are to. */
+    static inline void sharpen_timers(void) { prctl(PR_SET_TIMERSLACK, 1); }
+    static inline int wait_for(struct pollfd *fds, unsigned n, unsigned us) {
+        struct timespec t = {us / 1000000, us % 1000000 * 1000};
+        return ppoll(fds, n, &t, NULL);
+    }
+    /* A socket whose link went down says so for ever, unless asked. */
+    static inline void take_error(int fd) {
+        int error;
+        socklen_t n = sizeof(error);
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n);
+    }
+    """
+    enum:
+        SPIN_US, SHORT_US, LONG_US, PARKED_US, REST_US, POLLIN
+    struct pollfd:
+        int fd
+        short events
+        short revents
+    void sharpen_timers() noexcept nogil
+    int wait_for(pollfd *fds, unsigned int n, unsigned int us) noexcept nogil
+    void take_error(int fd) noexcept nogil
+
+
+cdef inline bint has_work(worker *w) noexcept nogil:
+    """Whether a turn at this time would find something to do, apart from what stands in the queues of ports."""
+    cdef uint32_t i
+    for i in range(w.shared.n_ports):
+        if w.shared.ports[i].started and not ring_is_empty(w.shared.ports[i].from_kernel[w.id]):
+            return True
+    for i in range(w.shared.n_workers):
+        if i != w.id and not hand_is_empty(w.hand_from[i]):
+            return True
+    return w.verb != NULL or parking_is_due(w) or wheel_is_behind(w) or half_open_is_due(w)
+
+
+cdef inline void arm(worker *w, bint on) noexcept nogil:
+    """Receive interrupts, where they are what wakes."""
+    cdef uint32_t i
+    for i in range(w.shared.n_ports):
+        if w.wait_kind[i] == WAIT_INTERRUPT:
+            if on:
+                rte_eth_dev_rx_intr_enable(<unsigned short>i, <unsigned short>w.id)
+            else:
+                rte_eth_dev_rx_intr_disable(<unsigned short>i, <unsigned short>w.id)
+
+
+cdef inline uint32_t how_long(worker *w) noexcept nogil:
+    """Microseconds to sleep at most."""
+    cdef const port *p
+    cdef uint32_t i
+    for i in range(w.shared.n_ports):
+        p = &w.shared.ports[i]
+        if p.started and w.id < p.rx_queues and w.wait_kind[i] == WAIT_NONE:
+            w.nap_us = w.nap_us * 2 if w.nap_us else SHORT_US
+            w.nap_us = w.nap_us if w.nap_us < LONG_US else LONG_US
+            return w.nap_us
+    return PARKED_US if w.n_parked else REST_US
+
+
+cdef inline void doze(worker *w) noexcept nogil:
+    cdef pollfd fds[17]  # the bell, and MAX_PORTS
+    cdef uint64_t count, began = rte_rdtsc()
+    cdef uint32_t i, n = 1
+    fds[0].fd = w.bell.fd
+    fds[0].events = POLLIN
+    for i in range(w.shared.n_ports):
+        if w.wait_kind[i] != WAIT_NONE:
+            fds[n].fd = w.wait_fds[i]
+            fds[n].events = POLLIN
+            n += 1
+    rte_rcu_qsbr_thread_offline(w.shared.rcu, w.id)
+    wait_for(fds, n, how_long(w))
+    rte_rcu_qsbr_thread_online(w.shared.rcu, w.id)
+    for i in range(1, n):
+        if fds[i].revents & ~POLLIN:
+            take_error(fds[i].fd)
+    for i in range(w.shared.n_ports):
+        if w.wait_kind[i] == WAIT_INTERRUPT:
+            read(w.wait_fds[i], &count, 8)  # non-blocking: an eventfd of VFIO's
+    w.sleeps += 1
+    w.asleep_ticks += rte_rdtsc() - began
+
+
+cdef inline void rest(worker *w, uint64_t now) noexcept nogil:
+    """After a turn without packets, at `now` (ticks)."""
+    if not w.bell.asleep:
+        if now - w.idle_since < w.spin_ticks:
+            return
+        lie_down(&w.bell)
+        arm(w, True)
+        return  # to one more turn
+    if not has_work(w) and not load_acquire(&w.shared.stopping):
+        doze(w)
+    arm(w, False)
+    get_up(&w.bell)
+
+
+cdef inline void stay_up(worker *w, uint64_t now) noexcept nogil:
+    """After a turn with packets."""
+    w.idle_since = now
+    w.nap_us = 0
+    if w.bell.asleep:  # the last look found them
+        arm(w, False)
+        get_up(&w.bell)
