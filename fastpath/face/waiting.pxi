@@ -10,11 +10,12 @@ cdef list packet_sockets(unsigned int interface):
     name = socket.if_indextoname(interface).encode()
     for fd in sorted(int(entry) for entry in os.listdir("/proc/self/fd")):
         try:
-            with socket.socket(fileno=os.dup(fd)) as one:
-                if one.family == socket.AF_PACKET and one.getsockname()[0].encode() == name:
-                    found.append(fd)
+            one = socket.socket(fileno=fd)
         except OSError:
             continue  # no socket, or the descriptor of the directory, which is closed by now
+        if one.family == socket.AF_PACKET and one.getsockname()[0].encode() == name:
+            found.append(fd)
+        one.detach()
     return found
 
 
