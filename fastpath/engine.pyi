@@ -137,12 +137,13 @@ class Connection(NamedTuple):
     server: int
 
 class WorkerCounters(NamedTuple):
-    """busy_turns, busy_ticks: of turns that carried packets. ticks: of the TSC, spent between start() and stop();
-    the busy share is a difference of busy_ticks over one of ticks. packets: taken through the stages (one that was
+    """busy_turns, busy_ticks: of turns that carried packets. ticks: of the TSC, spent between start() and stop(); the
+    busy share is a difference of busy_ticks over one of ticks. packets: taken through the stages (one that was
     parked: twice). parked: packets that wait for a next hop now. to_kernel_depth, from_kernel_depth: frames that
-    stand in the rings of the worker's kernel interfaces now. handed_in, handed_out: packets taken from, and given to other
-    workers; strays: those given away although their port claims to bring packets to the owner. handover_depth: packets
-    that wait for this worker now. sleeps: how often it slept, for asleep_ticks altogether, which `ticks` include."""
+    stand in the rings of the worker's kernel interfaces now. handed_in, handed_out: packets taken from, and given to
+    other workers; strays: those given away although their port claims to bring packets to the owner. handover_depth:
+    packets that wait for this worker now. sleeps: how often it slept, for asleep_ticks altogether, which `ticks`
+    include."""
 
     lcore: int
     turns: int
@@ -210,9 +211,10 @@ class Memory(NamedTuple):
     free_count: int
 
 class PortInfo(NamedTuple):
-    """What a port is now: queue sizes in descriptors, as its driver took them; speed 0: unknown. steering: how packets
-    come to the worker that owns them: none (there is one), rss, flow, or ring (from worker to worker); and why it is so.
-    woken_by: what tells a sleeping worker of packets: socket, interrupt, or timer (it looks after at most 0.7 ms)."""
+    """What a port is now: queue sizes in descriptors, as its driver took them; speed 0: unknown. steering: how
+    packets come to the worker that owns them: none (there is one), rss, flow, or ring (from worker to worker); and
+    why it is so. woken_by: what tells a sleeping worker of packets: socket, interrupt, or timer (it looks after at
+    most 0.7 ms)."""
 
     driver: str
     mac: bytes
@@ -238,15 +240,16 @@ def init(
     descriptors: int = 0,
     idle: str = "adaptive",
 ) -> Environment:
-    """Start EAL with argv (no program name), make packet buffers for frames of the largest `mtu`, and lay out a worker for
-    each worker lcore, with connection regions for `connections` entries in all, of which each has its part.
+    """Start EAL with argv (no program name), make packet buffers for frames of the largest `mtu`, and lay out a
+    worker for each worker lcore, with connection regions for `connections` entries in all, of which each has its
+    part.
 
-    buffers: how many, over all NUMA nodes; None: buffers_for() so many `descriptors` a worker. idle: workers without packets
-    sleep (adaptive), or never do (poll). The calling thread's CPU affinity is left as it was. Once a process.
+    buffers: how many, over all NUMA nodes; None: buffers_for() so many `descriptors` a worker. idle: workers without
+    packets sleep (adaptive), or never do (poll). The calling thread's CPU affinity is left as it was. Once a process.
     """
 
 def buffers_for(workers: int, descriptors: int) -> int:
-    """Packet buffers that so many workers need, each of which has queues of `descriptors` altogether, over all ports."""
+    """Packet buffers for so many workers, each with queues of `descriptors` altogether, over all ports."""
 
 def buffer_bytes(workers: int, descriptors: int, mtu: int = 1500) -> int:
     """Memory of buffers_for()."""
@@ -264,21 +267,25 @@ def add_port(
     addresses: Sequence[bytes] = (),
     steering: str = "auto",
 ) -> Port:
-    """Configure the EAL device called `name` (PCI address or vdev name) with a queue pair for each worker, and start it.
+    """Configure the EAL device called `name` (PCI address or vdev name) with a queue pair for each worker, and start
+    it.
 
     With fewer receive queues some workers get their packets from others only; with fewer transmit queues some send by
-    others. addresses: local addresses, as by set_local_addresses(). steering: auto takes rss, else flow (which needs an
-    address for each worker), else ring; another wish that the port cannot fulfil is an error. A net_af_packet with more queues than there are workers is refused: the kernel would fill those too.
+    others. addresses: local addresses, as by set_local_addresses(). steering: auto takes rss, else flow (which needs
+    an address for each worker), else ring; another wish that the port cannot fulfil is an error. A net_af_packet with
+    more queues than there are workers is refused: the kernel would fill those too.
     """
 
-def add_ring_port(name: str, queues: int | None = None, card: tuple[bytes, bytes] | Literal["flow"] | None = None) -> Port:
+def add_ring_port(
+    name: str, queues: int | None = None, card: tuple[bytes, bytes] | Literal["flow"] | None = None
+) -> Port:
     """A port made of in-memory rings, two for each of so many queues (None: one a worker): what run_once() feeds; the
-    benchmark's port too. card: it stands for a card with RSS by this key (40 bytes or more) and RETA (a byte an entry), or
-    with a rule for each local address: whoever feeds it does what such a card would do."""
+    benchmark's port too. card: it stands for a card with RSS by this key (40 bytes or more) and RETA (a byte an
+    entry), or with a rule for each local address: whoever feeds it does what such a card would do."""
 
 def review_steering() -> list[tuple[int, str]]:
-    """Judge the ports that claim to bring packets to their owners by what came since the last time: of those that do not,
-    number and reason. They are steered by ring from then on. To be called once a second."""
+    """Judge the ports that claim to bring packets to their owners by what came since the last time: of those that do
+    not, number and reason. They are steered by ring from then on. To be called once a second."""
 
 def set_local_addresses(port: int, addresses: Sequence[bytes]) -> None:
     """Source addresses towards servers whose next hop is on `port`. Replaces the former list."""
@@ -395,9 +402,10 @@ def run_once(
     now: float | None = None,
     kernel: Sequence[tuple[int, bytes]] = (),
 ) -> list[tuple[int | None, bytes]]:
-    """Feed frames (port 0, or (port, frame[, mbuf ol_flags])) and frames from the kernel interface ((port, frame)) to a
-    worker that start() did not launch, take turns until all are done, and return what left by its queues: (port, frame), or
-    (None, frame) for the kernel. What it hands over waits for the other worker's turn. `now`: seconds of the test's own clock, never going back."""
+    """Feed frames (port 0, or (port, frame[, mbuf ol_flags])) and frames from the kernel interface ((port, frame)) to
+    a worker that start() did not launch, take turns until all are done, and return what left by its queues: (port,
+    frame), or (None, frame) for the kernel. What it hands over waits for the other worker's turn. `now`: seconds of
+    the test's own clock, never going back."""
 
 def arrive(port: int, frame: bytes, worker: int = 0) -> None:
     """Put a frame into this worker's queue of a ring port, also while it runs."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -77,24 +78,25 @@ def load_datapath(settings: Settings) -> "Datapath":
 def start_engine(datapath: "Datapath", settings: Settings, place: Instance, undo: ExitStack) -> None:
     """Huge pages, network cards, EAL."""
     region = datapath.region_bytes(settings.connections.capacity) >> 20
-    reservation = reserve_memory(region, settings, place, undo)
+    mtu = max(d.device.mtu for d in settings.devices)
+    descriptors = sum(d.descriptors for d in settings.devices)
+    needed = eal.megabytes(datapath.buffer_bytes(worker_count(settings), descriptors, mtu))
+    reservation = reserve_memory(region, needed, settings, place, undo)
     for device in settings.devices:
         for address in device.source.pci:
             binding = pci.bind(address, pci.available_driver())
             undo.callback(binding.restore)
             log.info("network card taken", extra=fields(card=address, driver=binding.driver, was=binding.before))
-    megabytes = eal_megabytes(region, settings, reservation)
+    megabytes = eal_megabytes(region, needed, settings, reservation)
     sources = [d.source for d in settings.devices]
     argv = eal.arguments(settings.argv, sources, reservation is not None, megabytes, place.file_prefix)
     log.info("EAL starts", extra=fields(argv=" ".join(argv)))
-    mtu = max(d.device.mtu for d in settings.devices)
-    environment = datapath.open(argv, mtu, **asdict(settings.connections))
+    environment = datapath.open(argv, mtu, descriptors, settings.idle, **asdict(settings.connections))
     undo.callback(datapath.close)
     if reservation:
         reservation.settle()
     workers = ",".join(map(str, environment.worker_lcores))
     log.info("lcores", extra=fields(main=environment.main_lcore, workers=workers))
-    log.info("steering: one worker, nothing to steer")
     log.info(
         "memory",
         extra=fields(
@@ -107,28 +109,38 @@ def start_engine(datapath: "Datapath", settings: Settings, place: Instance, undo
     )
 
 
-def eal_megabytes(region: int, settings: Settings, reservation: hugepages.Reservation | None) -> int | None:
+def worker_count(settings: Settings) -> int:
+    """EAL's choice is every processor that we may use, where argv leaves it to it."""
+    lcores = eal.lcores(settings.argv)
+    return max(1, (len(os.sched_getaffinity(0)) if lcores is None else len(lcores)) - 1)
+
+
+def eal_megabytes(
+    region: int, needed: int, settings: Settings, reservation: hugepages.Reservation | None
+) -> int | None:
     """What EAL is to take at once, so that no other instance does: all that the region leaves of what was asked for.
 
     None: as it needs it, where what is on the workers' node may not be enough.
     """
     if reservation is None:
-        return eal.MEGABYTES
+        return needed
     if not hugepages.on_one_node():
         return None
     if isinstance(settings.hugepages, int):
         return settings.hugepages - region if settings.hugepages > region else None
-    return eal.MEGABYTES
+    return needed
 
 
-def reserve_memory(region: int, settings: Settings, place: Instance, undo: ExitStack) -> hugepages.Reservation | None:
-    """None where there are no huge pages to run on. region: megabytes for the connections."""
+def reserve_memory(
+    region: int, needed: int, settings: Settings, place: Instance, undo: ExitStack
+) -> hugepages.Reservation | None:
+    """None where there are no huge pages to run on. region: megabytes for the connections; needed: for EAL."""
     account = hugepages.Account(place.pages, PAGES_LOCK)
     undo.callback(give_back_pages, account)
     if settings.hugepages == "none" or eal.given(settings.argv, ["--no-huge"]):
         give_back_pages(account)  # what an earlier life of ours had, if it was killed
         return None
-    wanted = region + eal.MEGABYTES if settings.hugepages == "auto" else settings.hugepages
+    wanted = region + needed if settings.hugepages == "auto" else settings.hugepages
     try:
         reservation = hugepages.reserve(wanted, account)
     except JupiterError as error:
@@ -152,7 +164,9 @@ def open_devices(datapath: "Datapath", settings: Settings, undo: ExitStack) -> d
     interfaces = {}
     for index, s in enumerate(settings.devices):
         try:
-            port = datapath.add_port(s.device, s.local_addresses, s.source.port_name(index), s.rx_size, s.tx_size)
+            port = datapath.add_port(
+                s.device, s.local_addresses, s.source.port_name(index), s.rx_size, s.tx_size, s.steering
+            )
         except JupiterError as error:
             raise JupiterError(error.code, f"Device {s.device.name}, {s.source}: {error.text}") from error
         log.info(
@@ -166,6 +180,8 @@ def open_devices(datapath: "Datapath", settings: Settings, undo: ExitStack) -> d
                 tx_queues=port.tx_queues,
             ),
         )
+        hardware = datapath.device_hardware()[-1]
+        log.info("steering", extra=fields(device=s.device.name, by=hardware.steering, why=hardware.why))
         kernel = tap.open_tap(s.device.name, port.mac, s.device.mtu)
         undo.callback(kernel.close)
         assert s.device.address is not None
@@ -278,6 +294,8 @@ async def keep_house(datapath: "Datapath", guard: Watchdog) -> None:
         logs.settle()
         try:
             datapath.tick()
+            for device, reason in datapath.found_out():
+                log.warning("steering by ring from now on: %s", reason, extra=fields(device=device))
             await datapath.announce()
         except Exception:  # the packets flow all the same
             log.exception("housekeeping failed")

@@ -470,14 +470,20 @@ _COUNTERS = (
     Command("icmp/stats", "Show the ICMP packets dropped by reason.", answer=Answer.RECORD, examples=("icmp/stats",)),
     Command(
         "worker/stats",
-        "Show what each worker does: busy share in percent, turns and packets of the last second, rings, room.",
+        "Show what each worker does: busy and sleeping shares in percent, packets of the last second, rings, room.",
         answer=Answer.TABLE,
         columns=_columns(
             "lcore",
             "busy",
+            "asleep",
+            "sleeps",
             "turns",
             "packets",
             "per_turn",
+            "handed_in",
+            "handed_out",
+            "handover",
+            "strays",
             "conns",
             "half_open",
             "conns_left",
@@ -487,9 +493,11 @@ _COUNTERS = (
             "parked",
         ),
         aliases=("lcore-event/stats",),
-        details="conns_left and lports_left are the connections and local ports that are free; to_kernel and "
-        "from_kernel the packets in the rings to and from the kernel interface; parked those that wait "
-        "for a next hop.",
+        details="In the time that it neither is busy nor sleeps a worker polls in vain. handed_in and handed_out are "
+        "packets a second from and to other workers, handover those that wait; strays, since the start, those that a "
+        "card should have brought to another worker. conns_left and lports_left are the connections and local ports "
+        "that are free; to_kernel and from_kernel the packets in the rings to and from the kernel interface; parked "
+        "those that wait for a next hop.",
         examples=("worker/stats", "worker/stats --json"),
     ),
     Command("memory", "Show the memory of DPDK's heaps, by NUMA node.", answer=Answer.RECORDS, examples=("memory",)),

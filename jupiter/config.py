@@ -25,6 +25,7 @@ _SPEC = """
 [DPDK]
 argv = argv(default='')
 hugepages = hugepages(default=auto)
+idle = choice(adaptive, poll, default=adaptive)
 [CONNECTIONS]
 capacity = number(1024, 268435456, default=1048576)
 tcp-established = number(1, 604800, default=7440)
@@ -49,6 +50,7 @@ local-ipv4 = local_addresses(default='')
 pci = pci_addresses(default='')
 vdev = vdevs(default='')
 mode = bond_mode(default=0)
+steering = choice(auto, ring, rss, flow, default=auto)
 """
 _DEVICE_SECTION = re.compile(r"DEVICE\d+")
 _SECTIONS = ["DPDK", "CONNECTIONS", "CONTROL", "DEVICE0"]
@@ -77,21 +79,28 @@ class ControlSettings:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSettings:
-    """A [DEVICE<n>] section; queue sizes are descriptors."""
+    """A [DEVICE<n>] section; queue sizes are descriptors. steering: how packets are to come to their worker."""
 
     device: Device
     local_addresses: tuple[IPv4Address, ...]
     source: eal.PortSource
     rx_size: int
     tx_size: int
+    steering: str
+
+    @property
+    def descriptors(self) -> int:
+        """Of one worker's queues."""
+        return len(self.source.members) * (self.rx_size + self.tx_size)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """hugepages: megabytes to have free, or what to do about them."""
+    """hugepages: megabytes to have free, or what to do about them. idle: whether workers without packets sleep."""
 
     argv: tuple[str, ...]
     hugepages: int | Literal["auto", "none"]
+    idle: Literal["adaptive", "poll"]
     connections: ConnectionSettings
     control: ControlSettings
     devices: tuple[DeviceSettings, ...]
@@ -151,7 +160,9 @@ def _settings(file: IniFile, problems: list[str]) -> Settings | None:
     connections = ConnectionSettings(**{k.replace("-", "_"): v for k, v in values["CONNECTIONS"].items()})
     dpdk, given = values["DPDK"], values["CONTROL"]
     control = ControlSettings(given["state"] == "keep", given["group"], given["monitor"] == "yes")
-    return Settings(dpdk["argv"], dpdk["hugepages"], connections, control, tuple(map(_device, right.values())))
+    return Settings(
+        dpdk["argv"], dpdk["hugepages"], dpdk["idle"], connections, control, tuple(map(_device, right.values()))
+    )
 
 
 def _is_device(section: str) -> bool:
@@ -242,4 +253,5 @@ def _device(values: Mapping[str, Any]) -> DeviceSettings:
         eal.PortSource(values["pci"], values["vdev"], values["mode"]),
         values["rxqsize"],
         values["txqsize"],
+        values["steering"],
     )

@@ -60,7 +60,8 @@ class DeviceTraffic(NamedTuple):
 
 
 class DeviceHardware(NamedTuple):
-    """speed: megabits a second, 0 where the driver does not know it."""
+    """speed: megabits a second, 0 where the driver does not know it. steering, why: how packets come to their worker.
+    woken_by: what tells a sleeping worker of packets."""
 
     device: str
     name: str
@@ -72,6 +73,9 @@ class DeviceHardware(NamedTuple):
     tx_size: int
     up: bool
     speed: int
+    steering: str
+    why: str
+    woken_by: str
 
 
 class Drop(NamedTuple):
@@ -84,14 +88,22 @@ class Drop(NamedTuple):
 
 
 class WorkerTraffic(NamedTuple):
-    """What a worker did in the last second or so, and what it holds. busy: percent of its time. per_turn: packets of a
-    turn that had some. least_ports: free local ports towards the server that has least (None: no server is in use)."""
+    """What a worker did in the last second or so, and what it holds. busy, asleep: percent of its time; in the rest it
+    polled in vain. per_turn: packets of a turn that had some. handed_in, handed_out: packets a second from and to other
+    workers; strays: of those, since the start, the ones that a card should have brought elsewhere; handover: those that
+    wait. least_ports: free local ports towards the server that has least (None: no server is in use)."""
 
     lcore: int
     busy: float
+    asleep: float
+    sleeps: int
     turns: int
     packets: int
     per_turn: float
+    handed_in: int
+    handed_out: int
+    strays: int
+    handover: int
     connections: int
     half_open: int
     connections_free: int

@@ -106,18 +106,31 @@ class Datapath(Gauges):
         """Memory for so many connections, beside EAL's."""
         return engine.region_bytes(capacity)
 
-    def open(self, argv: Sequence[str], mtu: int, capacity: int, **timeouts: int) -> engine.Environment:
-        """Start EAL. mtu: the largest of all devices; capacity: connections; timeouts: seconds, as engine.Timeouts."""
+    @staticmethod
+    def buffer_bytes(workers: int, descriptors: int, mtu: int) -> int:
+        """Of EAL's memory, what packet buffers take; descriptors: of one worker's queues, over all ports."""
+        return engine.buffer_bytes(workers, descriptors, mtu)
+
+    def open(
+        self, argv: Sequence[str], mtu: int, descriptors: int, idle: str, capacity: int, **timeouts: int
+    ) -> engine.Environment:
+        """Start EAL. mtu: the largest of all devices; descriptors: as buffer_bytes(); capacity: connections; timeouts:
+        seconds, as engine.Timeouts."""
         with engine_errors("engine-failed"):
-            return engine.init(argv, capacity, engine.Timeouts(**timeouts), mtu=mtu)
+            return engine.init(argv, capacity, engine.Timeouts(**timeouts), mtu=mtu, descriptors=descriptors, idle=idle)
 
     def add_port(
-        self, device: Device, local_addresses: Sequence[IPv4Address], name: str, rx_size: int, tx_size: int
+        self,
+        device: Device,
+        local_addresses: Sequence[IPv4Address],
+        name: str,
+        rx_size: int,
+        tx_size: int,
+        steering: str,
     ) -> engine.Port:
-        """Open the EAL device `name` as the port of `device`; sizes in descriptors."""
+        """Open the EAL device `name` as the port of `device`; sizes in descriptors; steering: as engine.STEERINGS."""
         with engine_errors("port-failed"):
-            port = engine.add_port(name, rx_size, tx_size, device.mtu)
-            engine.set_local_addresses(port.number, [a.packed for a in local_addresses])
+            port = engine.add_port(name, rx_size, tx_size, device.mtu, [a.packed for a in local_addresses], steering)
         base = engine.port_counters(port.number)
         self._ports.append(PublishedPort(port.number, port.name, device.name, port.mac, base))
         self.set_address(port.number, device.address)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 FILE_PREFIX = "jupiter"
 MEGABYTES = 256
-"""What EAL needs for packet buffers, rings and queues; the connections have a region of their own."""
+"""What EAL needs at least for packet buffers, rings and queues; the connections have a region of their own."""
+OTHERS = 64
+"""Of these, what rings and queues take."""
 
 _FORBIDDEN = ("-h", "--help", "-v", "--version")
 _CORES = ("-c", "-l", "--lcores")
@@ -37,6 +39,11 @@ class PortSource:
     def port_name(self, index: int) -> str:
         """EAL device name of the port that the index-th source makes."""
         return self.members[0] if len(self.members) == 1 else f"net_bonding{index}"
+
+
+def megabytes(buffers: int) -> int:
+    """Of EAL's memory, for so many bytes of packet buffers."""
+    return max(MEGABYTES, (buffers >> 20) + OTHERS)
 
 
 def vdev_names(vdevs: Sequence[str]) -> tuple[str, ...]:
@@ -69,18 +76,18 @@ def arguments(
     argv: Sequence[str],
     sources: Sequence[PortSource],
     huge_pages: bool,
-    megabytes: int | None = MEGABYTES,
+    memory: int | None = MEGABYTES,
     file_prefix: str = FILE_PREFIX,
 ) -> list[str]:
     """The operator's argv, never overridden, and what it leaves open: memory, devices, names of files.
 
-    megabytes: what EAL takes at once and keeps; None: as it needs it, on huge pages. file_prefix: of its own files.
+    memory: megabytes that EAL takes at once and keeps; None: as it needs it, on huge pages. file_prefix: of its files.
     """
     result = list(argv)
     if not given(argv, _MEMORY_MODE):
         result += ["--in-memory"] if huge_pages else ["--no-huge", "--no-shconf"]
-    if megabytes is not None and not given(argv, _MEMORY_SIZE):
-        result += ["-m", str(megabytes)]
+    if memory is not None and not given(argv, _MEMORY_SIZE):
+        result += ["-m", str(memory)]
     if not given(argv, ["--file-prefix"]):
         result += ["--file-prefix", file_prefix]
     return result + _devices(argv, sources)

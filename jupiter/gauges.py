@@ -80,7 +80,8 @@ class Gauges:
         for port, then, now in zip(self._ports, earlier.ports, later.ports, strict=True):
             counted = engine.port_counters(port.number)
             values = {k: v - getattr(port.base, k) for k, v in counted._asdict().items() if not k.startswith("mbufs_")}
-            del values["kernel_rx_packets"], values["kernel_tx_packets"], values["strays"]
+            for other in ("kernel_rx_packets", "kernel_tx_packets", "strays"):
+                del values[other]
             found.append(
                 DeviceTraffic(
                     device=port.device,
@@ -101,6 +102,11 @@ class Gauges:
 
     def device_hardware(self) -> list[DeviceHardware]:
         return [DeviceHardware(port.device, port.name, *engine.port_info(port.number)) for port in self._ports]
+
+    def found_out(self) -> list[tuple[str, str]]:
+        """Devices whose card does not bring packets where it claimed, since the last time, and what was seen."""
+        devices = {port.number: port.device for port in self._ports}
+        return [(devices[port], reason) for port, reason in engine.review_steering()]
 
     def worker_lcores(self) -> list[int]:
         return [worker.lcore for worker in engine.worker_counters()]
@@ -187,12 +193,19 @@ def _worker_traffic(
     least_ports: int | None,
 ) -> WorkerTraffic:
     packets, busy_turns = now.packets - then.packets, now.busy_turns - then.busy_turns
+    ticks = max(now.ticks - then.ticks, 1)
     return WorkerTraffic(
         lcore=current.lcore,
-        busy=round(100 * (now.busy_ticks - then.busy_ticks) / max(now.ticks - then.ticks, 1), 1),
+        busy=round(100 * (now.busy_ticks - then.busy_ticks) / ticks, 1),
+        asleep=round(min(100, 100 * (now.asleep_ticks - then.asleep_ticks) / ticks), 1),
+        sleeps=round((now.sleeps - then.sleeps) / seconds),
         turns=round((now.turns - then.turns) / seconds),
         packets=round(packets / seconds),
         per_turn=round(packets / max(busy_turns, 1), 1),
+        handed_in=round((now.handed_in - then.handed_in) / seconds),
+        handed_out=round((now.handed_out - then.handed_out) / seconds),
+        strays=current.strays,
+        handover=current.handover_depth,
         connections=current.connections,
         half_open=current.half_open,
         connections_free=current.connections_free,

@@ -73,6 +73,9 @@ def netdev_hwinfo(view: View) -> Json:
             "txq-size": hardware.tx_size,
             "link-status": "up" if hardware.up else "down",
             "link-speed": hardware.speed or None,
+            "steering": hardware.steering,
+            "steering-reason": hardware.why,
+            "woken-by": hardware.woken_by,
         }
         for hardware in view.device_hardware()
     ]
@@ -184,9 +187,15 @@ def worker_stats(view: View, cursor: str) -> Json:
         return {
             "lcore": worker.lcore,
             "busy": worker.busy,
+            "asleep": worker.asleep,
+            "sleeps": worker.sleeps,
             "turns": worker.turns,
             "packets": worker.packets,
             "per_turn": worker.per_turn,
+            "handed_in": worker.handed_in,
+            "handed_out": worker.handed_out,
+            "handover": worker.handover,
+            "strays": worker.strays,
             "conns": worker.connections,
             "half_open": worker.half_open,
             "conns_left": worker.connections_free,

@@ -82,7 +82,10 @@ class FakeDatapath:
     def device_hardware(self) -> list[DeviceHardware]:
         mac = bytes.fromhex("020000000001")
         return [
-            DeviceHardware(d.name, "0000:01:00.2", "net_fake", mac, 1, 2, 256, 512, True, 0) for d in self.model.devices
+            DeviceHardware(
+                d.name, "0000:01:00.2", "net_fake", mac, 1, 2, 256, 512, True, 0, "rss", "the card's own", "socket"
+            )
+            for d in self.model.devices
         ]
 
     def count_devices_from_zero(self) -> None:
@@ -92,7 +95,7 @@ class FakeDatapath:
         return [1]
 
     def worker_traffic(self) -> list[WorkerTraffic]:
-        return [WorkerTraffic(1, 12.5, 900000, 5000, 3.5, 70, 8, 9000, 64000, 1, 2, 3)]
+        return [WorkerTraffic(1, 12.5, 60.5, 40, 900000, 5000, 3.5, 17, 18, 19, 20, 70, 8, 9000, 64000, 1, 2, 3)]
 
     def local_ports(self) -> list[LocalPorts]:
         return [LocalPorts("jupiter0", 1, 60, 10, 129024, 129000)]
@@ -148,6 +151,7 @@ class FakeEngine(SimpleNamespace):
         tx_dropped: int = 0
         kernel_rx_packets: int = 0
         kernel_tx_packets: int = 0
+        strays: int = 0
         mbufs_in_use: int = 0
         mbufs_free: int = 0
 
@@ -164,6 +168,12 @@ class FakeEngine(SimpleNamespace):
         to_kernel_depth: int = 0
         from_kernel_depth: int = 0
         parked: int = 0
+        handed_in: int = 0
+        handed_out: int = 0
+        strays: int = 0
+        handover_depth: int = 0
+        sleeps: int = 0
+        asleep_ticks: int = 0
 
     class Usage(NamedTuple):
         worker: int
@@ -307,11 +317,14 @@ class FakeEngine(SimpleNamespace):
     def service_counters(self, service: int) -> "FakeEngine.ServiceCounters":
         return self.service_drops.get(service, FakeEngine.ServiceCounters())
 
-    def add_port(self, name: str, rx_size: int, tx_size: int, mtu: int) -> SimpleNamespace:
+    def add_port(
+        self, name: str, rx_size: int, tx_size: int, mtu: int, addresses: Sequence[bytes], steering: str
+    ) -> SimpleNamespace:
+        self.local_addresses = list(addresses)
         return SimpleNamespace(number=0, name=name, mac=bytes.fromhex("020000000001"))
 
-    def set_local_addresses(self, port: int, addresses: Sequence[bytes]) -> None:
-        self.local_addresses = list(addresses)
+    def review_steering(self) -> list[tuple[int, str]]:
+        return [(0, "rss found out")]
 
     def set_port_address(self, port: int, address: bytes | None) -> None:
         self.port_address = address

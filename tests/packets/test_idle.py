@@ -44,9 +44,9 @@ def test_workers_sleep(director: Director) -> None:
     for then, now in zip(before, after, strict=True):
         slept = (now.asleep_ticks - then.asleep_ticks) / (now.ticks - then.ticks)
         assert slept > 0.8
-        assert (
-            (now.asleep_ticks - then.asleep_ticks) / (now.sleeps - then.sleeps) / director.environment.tsc_hz > 0.0004
-        )
+        assert (now.asleep_ticks - then.asleep_ticks) / (
+            now.sleeps - then.sleeps
+        ) / director.environment.tsc_hz > 0.0004
 
 
 def test_a_question_wakes(director: Director) -> None:

@@ -112,7 +112,7 @@ def test_the_file_that_is_shipped_is_right_and_states_the_defaults() -> None:
         else line
         for line in lines
     ]
-    assert sum(a != b for a, b in zip(lines, explicit, strict=True)) == 14
+    assert sum(a != b for a, b in zip(lines, explicit, strict=True)) == 16
     assert parse("\n".join(explicit), SHIPPED) == load(SHIPPED)
 
 
@@ -132,6 +132,7 @@ def test_defaults() -> None:
     assert (c.capacity, c.tcp_established, c.tcp_transitory, c.tcp_closed, c.udp) == (1048576, 7440, 240, 10, 300)
     assert device.device.gateway is None
     assert (device.device.mtu, device.rx_size, device.tx_size) == (1500, 256, 512)
+    assert (settings.idle, device.steering) == ("adaptive", "auto")
     assert device.source == PortSource(vdevs=("net_af_packet0,iface=eth1",))
 
 
@@ -151,6 +152,7 @@ def test_the_model_at_start_has_devices_and_local_addresses() -> None:
         ("DPDK", "argv", "-l 0,1 --help", "without --help"),
         ("DPDK", "argv", "--lcores '0", "closed quotes"),
         ("DPDK", "hugepages", "1G", "auto, none or a number"),
+        ("DPDK", "idle", "never", "adaptive or poll"),
         ("CONNECTIONS", "capacity", "0", "a number from 1024 to"),
         ("CONNECTIONS", "udp", "-1", "a number from 1 to"),
         ("DEVICE0", "name", "a-name-of-16-byte", "at most 15 bytes"),
@@ -176,6 +178,7 @@ def test_the_model_at_start_has_devices_and_local_addresses() -> None:
         ("DEVICE0", "local-ipv4", "1.1.1.2/32", "another address than DEVICE0's own"),
         ("DEVICE0", "vdev", "net_af_packet0, iface=eth1", "EAL vdevs"),
         ("DEVICE0", "mode", "7", "0 to 6, rr or active-backup"),
+        ("DEVICE0", "steering", "hash", "auto or ring or rss or flow"),
     ],
 )
 def test_a_wrong_value_is_named_with_section_key_value_and_what_was_expected(

@@ -291,7 +291,7 @@ def test_a_mirror_that_comes_later_watches_what_is_there(datapath: Any) -> None:
 
 
 def test_the_kernel_interfaces_address_is_followed(datapath: Any, engine: FakeEngine) -> None:
-    datapath.add_port(START.devices[0], [IPv4Address("10.0.2.1")], "net_null0", 256, 512)
+    datapath.add_port(START.devices[0], [IPv4Address("10.0.2.1")], "net_null0", 256, 512, "auto")
     assert (engine.port_address, engine.local_addresses) == (bytes([1, 1, 1, 2]), [bytes([10, 0, 2, 1])])
     datapath.set_address(0, IPv4Interface("1.1.1.9/16"))
     assert engine.port_address == bytes([1, 1, 1, 9])
@@ -305,12 +305,23 @@ def test_rates_come_from_the_last_two_samples(
 ) -> None:
     times = iter([10.0, 12.0])
     monkeypatch.setattr("jupiter.gauges.monotonic", lambda: next(times))
-    datapath.add_port(START.devices[0], [], "net_null0", 256, 512)
+    datapath.add_port(START.devices[0], [], "net_null0", 256, 512, "auto")
     datapath.tick()
     engine.port_counts = engine.PortCounters(rx_packets=100, rx_bytes=6400, tx_packets=50, tx_bytes=3200, mbufs_free=9)
     engine.dropped = 8
     engine.worker_counts = engine.WorkerCounters(
-        turns=2000, busy_turns=10, packets=300, busy_ticks=50, ticks=400, parked=3
+        turns=2000,
+        busy_turns=10,
+        packets=300,
+        busy_ticks=50,
+        ticks=400,
+        parked=3,
+        sleeps=8,
+        asleep_ticks=100,
+        handed_in=20,
+        handed_out=40,
+        strays=5,
+        handover_depth=6,
     )
     datapath.tick()
     traffic = datapath.device_traffic()[0]
@@ -319,13 +330,20 @@ def test_rates_come_from_the_last_two_samples(
     assert datapath.drops() == [("no_service", 8, 4, "no service on this port")]
     first, second = datapath.worker_traffic()
     assert (first.busy, first.turns, first.packets, first.per_turn, first.parked) == (12.5, 1000, 150, 30.0, 3)
+    assert (first.asleep, first.sleeps) == (25.0, 4)
+    assert (first.handed_in, first.handed_out, first.strays, first.handover) == (10, 20, 5, 6)
     assert (first.least_ports, second.least_ports) == (64500, 100)
+
+
+def test_a_card_that_was_found_out_is_named_by_its_device(datapath: Any) -> None:
+    datapath.add_port(START.devices[0], [], "net_null0", 256, 512, "auto")
+    assert datapath.found_out() == [("jupiter0", "rss found out")]
 
 
 def test_an_address_that_is_new_on_a_link_is_announced_twice(datapath: Any, engine: FakeEngine) -> None:
     """B40: virtual and local addresses within the network of a device; not again for a second service."""
     local = [IPv4Address("1.1.1.77"), IPv4Address("10.0.2.1")]
-    port = datapath.add_port(START.devices[0], local, "net_null0", 256, 512)
+    port = datapath.add_port(START.devices[0], local, "net_null0", 256, 512, "auto")
     asyncio.run(datapath.announce())
     assert engine.sent == [(0, announcement(local[0], port.mac))]
     asyncio.run(datapath.announce())
@@ -340,13 +358,13 @@ def test_an_address_that_is_new_on_a_link_is_announced_twice(datapath: Any, engi
 
 def test_an_interface_that_was_renamed_is_shown_by_its_name(datapath: Any) -> None:
     assert datapath.interface_name("jupiter0") == "jupiter0"
-    datapath.add_port(START.devices[0], [], "net_null0", 256, 512)
+    datapath.add_port(START.devices[0], [], "net_null0", 256, 512, "auto")
     assert datapath.interface_name("jupiter0") == "lan0"
 
 
 def test_devices_count_from_zero_again(datapath: Any, engine: FakeEngine) -> None:
     """netdev/reset; what is no counter stays."""
-    datapath.add_port(START.devices[0], [], "net_null0", 256, 512)
+    datapath.add_port(START.devices[0], [], "net_null0", 256, 512, "auto")
     datapath.sample()
     datapath.sample()
     engine.port_counts = engine.PortCounters(rx_packets=100, mbufs_in_use=4)

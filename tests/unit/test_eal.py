@@ -2,7 +2,7 @@
 
 import pytest
 
-from jupiter.eal import PortSource, arguments, forbidden, given, lcores
+from jupiter.eal import PortSource, arguments, forbidden, given, lcores, megabytes
 
 VETH = PortSource(vdevs=("net_af_packet0,iface=eth1",))
 CARD = PortSource(pci=("0000:01:00.2",))
@@ -43,6 +43,12 @@ def test_without_huge_pages_memory_has_a_size() -> None:
     assert arguments([], [CARD], huge_pages=False) == [
         *("--no-huge", "--no-shconf", "-m", "256", "--file-prefix", "jupiter", "-a", "0000:01:00.2"),
     ]
+
+
+@pytest.mark.parametrize(("buffers", "expected"), [(0, 256), (192 << 20, 256), (193 << 20, 257), (1 << 30, 1088)])
+def test_memory_grows_with_packet_buffers(buffers: int, expected: int) -> None:
+    """In megabytes, with 64 for rings and queues, and no less than ever."""
+    assert megabytes(buffers) == expected
 
 
 def test_each_instance_has_memory_and_a_prefix_of_its_own() -> None:

@@ -326,7 +326,8 @@ def test_what_workers_and_devices_report(operator: Operator) -> None:
     """The ancestor's keys where it had such a command."""
     assert operator.rows("worker/stats") == operator.rows("lcore-event/stats")
     assert operator.rows("worker/stats")[0] == {
-        **{"lcore": 1, "busy": 12.5, "turns": 900000, "packets": 5000, "per_turn": 3.5, "conns": 70, "half_open": 8},
+        **{"lcore": 1, "busy": 12.5, "asleep": 60.5, "sleeps": 40, "turns": 900000, "packets": 5000, "per_turn": 3.5},
+        **{"handed_in": 17, "handed_out": 18, "strays": 19, "handover": 20, "conns": 70, "half_open": 8},
         **{"conns_left": 9000, "lports_left": 64000, "to_kernel": 1, "from_kernel": 2, "parked": 3},
     }
     assert operator("tcp/conn/stats") == [{"lcore": 1, "avail_conns": 9000, "inuse_conns": 60}]
@@ -348,6 +349,11 @@ def test_what_workers_and_devices_report(operator: Operator) -> None:
     ]
     (hardware,) = operator("netdev/hwinfo")
     assert (hardware["hw"], hardware["rxq-num"], hardware["link-status"]) == ("0000:01:00.2", 1, "up")
+    assert (hardware["steering"], hardware["steering-reason"], hardware["woken-by"]) == (
+        "rss",
+        "the card's own",
+        "socket",
+    )
     assert operator("netdev/reset") is None
     assert operator.datapath.from_zero == 1
 
