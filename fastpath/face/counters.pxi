@@ -149,7 +149,8 @@ def port_info(port):
     port_at(port)
     need(rte_eth_dev_info_get(port, &info) == 0, f"port {port}: cannot be asked for its abilities.")
     return PortInfo(info.driver_name.decode(), (<uint64_t>S.ports[<uint32_t>port].mac).to_bytes(6, "little"),
-                    info.nb_rx_queues, info.nb_tx_queues, *ring_sizes[port], *port_link(port), *steering_of[port], woken_by(port))
+                    info.nb_rx_queues, info.nb_tx_queues, *ring_sizes[port], *port_link(port), *steering_of[port],
+                    woken_by(port))
 
 
 cdef tuple kernel_depths(worker *w):
