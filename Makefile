@@ -1,6 +1,6 @@
 # jupiter: `make help` lists what there is. What needs root says so itself; `sudo make ...` from a user's checkout is fine.
 .DEFAULT_GOAL := help
-.PHONY: help setup build man demo lab lab-down test vm-test lint bench bench-control clean
+.PHONY: help setup build man demo lab lab-down test vm-test lint bench bench-control bench-idle clean
 
 PYTHON      := .venv/bin/python
 ENGINE      := .venv/engine.stamp
@@ -59,6 +59,9 @@ bench: build $(DEVELOPMENT) ## ticks per packet, beside what the bare ring costs
 
 bench-control: build ## services by the thousand: how fast they are applied, changed, dumped, and what they cost (root)
 	@$(PYTHON) -m tools.bench.control
+
+bench-idle: build ## what an idle worker costs, and what its sleep costs the first packet; three minutes (root)
+	@$(PYTHON) -m tools.bench.idle
 
 clean: ## remove what was built; .venv stays
 	rm -rf build *.egg-info .venv/*.stamp fastpath/*.c fastpath/*.so tests/fastpath/*.c tests/fastpath/*.so tools/bench/*.c tools/bench/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -59,7 +59,7 @@ cdef inline uint32_t fragment_home(const shared *s, uint64_t addrs, uint16_t id,
 
 
 cdef inline bint is_anothers(worker *w, uint32_t i, uint64_t addrs, uint64_t ports, uint64_t hash,
-                              uint8_t claimed) noexcept nogil:
+                             uint8_t claimed) noexcept nogil:
     """Whether packet i of the batch belongs to another worker, as what has this tuple does; its id then stands in b.entry[i].
 
     What has been handed over stays, even if owners have changed meanwhile. claimed: BRINGS_ bits of what its port says that
