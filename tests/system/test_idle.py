@@ -55,7 +55,7 @@ def test_it_is_told(lab: Laboratory) -> None:
 
 
 def test_each_silence_ends_at_once(lab: Laboratory) -> None:
-    """Echo requests to a virtual address after silences: all are answered, long before a worker's longest sleep ends."""
+    """Echo requests to a virtual address after silences: all are answered, long before the longest sleep ends."""
     lab.director.ctl("vs/add", f"{VIP}:80", "tcp", "rr")
     said = lab.client.run("ping", "-q", "-c", "50", "-i", "0.05", "-W", "2", VIP).stdout
     assert "50 received" in said
