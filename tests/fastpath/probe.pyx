@@ -624,10 +624,10 @@ def tcp_event(uint8_t flags):
     return tcp_state.tcp_event(flags)
 
 
-def map_region(uint64_t bytes, int node):
+def map_region(uint64_t bytes, int numa_node):
     """Memory of regions, mapped for good: its first and its last byte, before and after each is made 1."""
     cdef bint huge
-    cdef uint8_t *memory = <uint8_t *>regions.region_map(bytes, node, &huge)
+    cdef uint8_t *memory = <uint8_t *>regions.region_map(bytes, numa_node, &huge)
     if memory == NULL:
         raise MemoryError
     fresh = memory[0], memory[bytes - 1]
