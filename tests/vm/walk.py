@@ -28,13 +28,14 @@ def card_of(director: Machine, driver: str) -> str:
     return next(card["address"] for card in cards if card["driver"] == driver)
 
 
-def configure(director: Machine, address: str, dpdk: str = "argv = -l 0,1", device: str = "") -> None:
+def configure(director: Machine, card: str, dpdk: str = "argv = -l 0,1", device: str = "") -> None:
     """The file that comes with jupiter, as it is but for the card: it fits the laboratory's addresses.
 
-    dpdk: lines in place of argv; device: further ones for the card.
+    card: its PCI address, or a vdev. dpdk: lines in place of argv; device: further ones for the card.
     """
     sample = (ROOT / "etc/jupiter.cfg").read_text().splitlines()
-    other = {"argv": dpdk, "pci": f"pci = {address}\n{device}"}
+    source = "pci" if card[0].isdigit() else "vdev"
+    other = {"argv": dpdk, "pci": f"{source} = {card}\n{device}"}
     text = "\n".join(other.get(line.partition(" = ")[0], line) for line in sample)
     director.run("mkdir", "-p", "/etc/jupiter")
     director.run("rm", "-rf", "/var/lib/jupiter")  # what was set by hand beside the last card
