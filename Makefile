@@ -45,8 +45,8 @@ lab-down: setup ## close it (root)
 test: build $(DEVELOPMENT) ## every test (root)
 	@$(PYTHON) tools/runtests
 
-vm-test: build ## the walk-through on PCI network cards of a virtual machine, about ten minutes (root)
-	@$(PYTHON) -m pytest tests/vm/check_pci.py
+vm-test: build ## PCI network cards, many workers, NUMA, in a virtual machine: about a quarter of an hour (root)
+	@$(PYTHON) -m pytest tests/vm/check_*.py
 
 lint: setup ## ruff, mypy --strict on jupiter/, cython-lint
 	$(PYTHON) -m ruff check . tools/jupiter-devbind tools/jupiter-pmdinfo tools/runtests

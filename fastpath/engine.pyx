@@ -30,7 +30,7 @@ from fastpath.table.hand_ring cimport hand_depth, hand_take
 from fastpath.table.frame_ring cimport (
     full_fence, load_acquire, ring_depth, ring_front, ring_is_empty, ring_release, ring_write, store_release)
 from fastpath.table.parking cimport empty_parking
-from fastpath.table.region cimport MAP_FAILED, mmap, region_init, region_map, region_plan, table_open
+from fastpath.table.region cimport MAP_FAILED, mmap, prefer_node, region_init, region_map, region_plan, table_open
 from fastpath.table.rss cimport RSS_KEY_BYTES, rss_equal, rss_fill
 from fastpath.table.service cimport IPONLY, IPPORT, LC, N_SCHEDULERS, RR, WLC, WRR, by_load
 from fastpath.table.service_map cimport (

@@ -4,11 +4,13 @@ cdef str eal_error():
     return rte_strerror(rte_errno).decode()
 
 
-cdef void *lazy_memory(size_t n) except NULL:
-    """Zeroed memory that costs nothing until it is touched: arrays over all ids."""
+cdef void *lazy_memory(size_t n, int node=-1) except NULL:
+    """Zeroed memory that costs nothing until it is touched: arrays over all ids. node: the NUMA node to lie on, -1: that
+    of whoever touches it."""
     cdef void *memory = mmap(NULL, n, PROT_READ | PROT_WRITE, ANONYMOUS_LAZY, -1, 0)
     if memory == MAP_FAILED:
         raise EngineError(f"Cannot reserve {n >> 20} MB of address space.")
+    prefer_node(memory, n, node)
     return memory
 
 
@@ -109,11 +111,11 @@ cdef make_pools(lcores, uint32_t buffers, uint32_t mtu):
         pools[node] = <size_t>pool
 
 
-cdef region *make_region(uint32_t connections, hash_key, bint *huge) except NULL:
+cdef region *make_region(uint32_t connections, int node, hash_key, bint *huge) except NULL:
     cdef region plan
     cdef region *r
     region_plan(&plan, connections)
-    r = region_map(plan.bytes, huge)
+    r = region_map(plan.bytes, node, huge)
     if r == NULL:
         raise EngineError(f"No memory for {connections} connections ({plan.bytes >> 20} MB).")
     region_init(r, connections, hash_key[0], hash_key[1])
@@ -121,16 +123,17 @@ cdef region *make_region(uint32_t connections, hash_key, bint *huge) except NULL
 
 
 cdef str make_worker(uint32_t id, uint32_t lcore, uint32_t connections, hash_key):
-    """Lay out one worker with its connection region; returns the kind of pages that it lies on."""
-    cdef worker *w = <worker *>aligned_memory(sizeof(worker))
+    """Lay out one worker with its connection region on its NUMA node; returns the kind of pages that the region lies on."""
+    cdef int node = <int>rte_lcore_to_socket_id(lcore)
+    cdef worker *w = <worker *>lazy_memory(sizeof(worker), node)
     cdef bint huge
-    table_open(&w.table, make_region(connections, hash_key, &huge))
+    table_open(&w.table, make_region(connections, node, hash_key, &huge))
     w.shared = S
     w.id = id
     w.lcore = lcore
-    w.pool = <rte_mempool *><size_t>pools[rte_lcore_to_socket_id(lcore)]
-    w.server_counts = <server_count *>lazy_memory(MAX_SERVERS * sizeof(server_count))
-    w.service_counts = <service_count *>lazy_memory(MAX_SERVICES * sizeof(service_count))
+    w.pool = <rte_mempool *><size_t>pools[node]
+    w.server_counts = <server_count *>lazy_memory(MAX_SERVERS * sizeof(server_count), node)
+    w.service_counts = <service_count *>lazy_memory(MAX_SERVICES * sizeof(service_count), node)
     for port in range(MAX_PORTS):
         w.tx[port].via = id
     w.bell.fd = make_bell()
@@ -149,7 +152,7 @@ cdef connect_workers():
     for target in range(S.n_workers):
         for source in range(S.n_workers):
             if source != target:
-                ring = <hand_ring *>aligned_memory(sizeof(hand_ring))
+                ring = <hand_ring *>lazy_memory(sizeof(hand_ring), <int>rte_lcore_to_socket_id(W[target].lcore))
                 ring.bell = &W[target].bell
                 W[source].hand_to[target] = W[target].hand_from[source] = ring
 

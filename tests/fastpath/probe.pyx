@@ -622,3 +622,14 @@ def next_state(uint32_t direction, uint32_t event, uint32_t state):
 
 def tcp_event(uint8_t flags):
     return tcp_state.tcp_event(flags)
+
+
+def map_region(uint64_t bytes, int numa_node):
+    """Memory of regions, mapped for good: its first and its last byte, before and after each is made 1."""
+    cdef bint huge
+    cdef uint8_t *memory = <uint8_t *>regions.region_map(bytes, numa_node, &huge)
+    if memory == NULL:
+        raise MemoryError
+    fresh = memory[0], memory[bytes - 1]
+    memory[0] = memory[bytes - 1] = 1
+    return fresh, (memory[0], memory[bytes - 1])

@@ -16,6 +16,7 @@ from tools.lab.host import ROOT, Host, LabError
 from tools.lab.laboratory import wait_until
 
 BOOT_SECONDS = 240  # 7 to 12 when the processors are idle
+MEGABYTES = 1536
 CONSOLE = "/run/vm-console"
 AGENT = "/run/vm-agent"
 PID = "/run/vm-pid"
@@ -52,13 +53,21 @@ class Machine:
     """Boots in the constructor, runs commands one after another, goes with close() or with its laboratory.
 
     switch: the host with the laboratory's bridges; lan: the one that all cards are plugged into.
-    iommu: Intel's VT-d, which vfio-pci needs.
+    iommu: Intel's VT-d, which vfio-pci needs. nodes: the processors of each NUMA node, from 0 on.
     """
 
-    def __init__(self, switch: Host, lan: str = "lan", cards: Sequence[Card] = CARDS, *, iommu: bool) -> None:
+    def __init__(
+        self,
+        switch: Host,
+        lan: str = "lan",
+        cards: Sequence[Card] = CARDS,
+        *,
+        iommu: bool,
+        nodes: Sequence[range] = (range(2),),
+    ) -> None:
         self._switch = switch
         parts = fetch_parts()
-        self._qemu = switch.start("nice", "env", *_environment(parts), *_command(parts, cards, iommu))
+        self._qemu = switch.start("nice", "env", *_environment(parts), *_command(parts, cards, nodes, iommu))
         try:
             self._connect()
             for number in range(len(cards)):  # QEMU made these taps, and takes them along
@@ -121,7 +130,7 @@ def _environment(parts: Path) -> list[str]:
     return [f"LD_LIBRARY_PATH={':'.join(map(str, libraries))}", f"QEMU_MODULE_DIR={libraries[0] / 'qemu'}"]
 
 
-def _command(parts: Path, cards: Sequence[Card], iommu: bool) -> list[str]:
+def _command(parts: Path, cards: Sequence[Card], nodes: Sequence[range], iommu: bool) -> list[str]:
     """QEMU's arguments.
 
     tsc=reliable: else a guest with two processors falls back to a slow clock. nohz=off highres=off: a periodic timer
@@ -133,7 +142,9 @@ def _command(parts: Path, cards: Sequence[Card], iommu: bool) -> list[str]:
     own = f"PARTS={parts} CHECKOUT={ROOT}"  # what the kernel does not know goes into the environment of init
     lines = [
         f"{parts}/usr/bin/qemu-system-x86_64 -L {parts}/usr/share/qemu -L {parts}/usr/share/seabios",
-        f"-M q35,kernel-irqchip=split -accel tcg,thread={threads} -cpu max -smp 2 -m 1536",
+        f"-M q35,kernel-irqchip=split -accel tcg,thread={threads} -cpu max",
+        f"-smp {sum(map(len, nodes))} -m {MEGABYTES}",
+        *(_node(number, cpus, MEGABYTES // len(nodes)) for number, cpus in enumerate(nodes)),
         f"-nodefaults -display none -no-reboot -serial file:{CONSOLE} -pidfile {PID}",
         f"-kernel {parts}/vmlinuz -initrd {parts}/initrd",
         "-device intel-iommu,intremap=on" if iommu else "",  # before all that it is to translate for
@@ -143,6 +154,11 @@ def _command(parts: Path, cards: Sequence[Card], iommu: bool) -> list[str]:
         *(_plug(card, number, iommu) for number, card in enumerate(cards)),
     ]
     return [*shlex.split(" ".join(lines)), "-append", f"{kernel} {'intel_iommu=on' if iommu else ''} {own}"]
+
+
+def _node(number: int, cpus: range, megabytes: int) -> str:
+    memory = f"-object memory-backend-ram,id=memory{number},size={megabytes}M"
+    return f"{memory} -numa node,nodeid={number},memdev=memory{number},cpus={cpus[0]}-{cpus[-1]}"
 
 
 def _plug(card: Card, number: int, iommu: bool) -> str:
