@@ -110,9 +110,16 @@ def start_engine(datapath: "Datapath", settings: Settings, place: Instance, undo
 
 
 def worker_count(settings: Settings) -> int:
-    """EAL's choice is every processor that we may use, where argv leaves it to it."""
-    lcores = eal.lcores(settings.argv)
-    return max(1, (len(os.sched_getaffinity(0)) if lcores is None else len(lcores)) - 1)
+    """EAL's choice is every processor that we may use, where argv leaves it to it; these can be too many."""
+    named, most = eal.lcores(settings.argv), eal.MAX_WORKERS
+    count = len(os.sched_getaffinity(0)) if named is None else len(named)
+    if count > 1 + most:
+        raise JupiterError(
+            "too-many-workers",
+            f"[DPDK] argv names no lcores, and all but one of {count} CPUs would be workers, "
+            f"at most {most} can be. Name some, such as -l 0-{most}.",
+        )
+    return max(1, count - 1)
 
 
 def eal_megabytes(

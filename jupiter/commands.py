@@ -420,20 +420,33 @@ _CONNECTIONS = (
         "laddr/stats",
         "Show the local ports of each device and worker.",
         answer=Answer.RECORDS,
+        details="avail are those that the worker may use towards one server: its part, about 1/N for each of N "
+        "workers, or those of its own local addresses (steering flow). inuse are those in use towards all servers, "
+        "least_free those left towards the server that has most connections.",
         examples=("laddr/stats",),
     ),
 )
 
 _NETWORK = (
-    Command("netdev/ipaddr", "Show the addresses of each device.", answer=Answer.RECORDS, examples=("netdev/ipaddr",)),
+    Command(
+        "netdev/ipaddr",
+        "Show the addresses of each device.",
+        answer=Answer.RECORDS,
+        details="local-ip[c1q0] are the local addresses that the first worker, on lcore 1, draws from: all, or, "
+        "on a device with the steering flow, those whose answers the card brings to it.",
+        examples=("netdev/ipaddr",),
+    ),
     Command(
         "netdev/stats", "Show the counters of each device.", answer=Answer.RECORDS, examples=("netdev/stats --json",)
     ),
     Command("netdev/reset", "Count each device from zero again.", changes=True, examples=("netdev/reset",)),
     Command(
         "netdev/hwinfo",
-        "Show the hardware, queues and link of each device.",
+        "Show the hardware, queues, link and steering of each device.",
         answer=Answer.RECORDS,
+        details="steering is how packets come to the worker that owns their connection: none (there is one worker), "
+        "rss or flow (the card brings them), or ring (from worker to worker), and steering-reason why. woken-by is "
+        "what tells a sleeping worker of packets: socket, interrupt, or timer (it looks now and then).",
         examples=("netdev/hwinfo",),
     ),
     Command(

@@ -154,6 +154,8 @@ def _settings(file: IniFile, problems: list[str]) -> Settings | None:
     right = _right_values(values, wrong)
     found += chain.from_iterable(_check_device(section, right[section]) for section in right)
     found += _check_devices(right)
+    if isinstance(argv := values.get("DPDK", {}).get("argv"), tuple) and (lcores := eal.lcores(argv)):
+        found += _check_workers(right, len(lcores) - 1)
     problems += map(file.told, found)
     if found:
         return None
@@ -236,6 +238,17 @@ def _check_devices(devices: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem
         yield Problem("DEVICE<n>", "local-ipv4", "(missing)", "addresses on the device towards the servers")
     elif count > MAX_LOCAL_ADDRESSES:
         yield Problem("DEVICE<n>", "local-ipv4", f"{count} addresses", f"at most {MAX_LOCAL_ADDRESSES} in all")
+
+
+def _check_workers(devices: Mapping[str, Mapping[str, Any]], workers: int) -> Iterator[Problem]:
+    """What sections say about the number of workers, where argv gives it."""
+    for section, values in devices.items():
+        few = len(values.get("local-ipv4", ())) < workers > 1
+        if values.get("steering") == "flow" and "local-ipv4" in values and few:
+            yield Problem(section, "steering", "flow", f"local-ipv4 with an address for each of {workers} workers")
+        for vdev in values.get("vdev", ()):
+            if (pairs := re.search(r"net_af_packet.*,qpairs=(\d{1,9})(,|$)", vdev)) and int(pairs[1]) > workers:
+                yield Problem(section, "vdev", vdev, f"qpairs of at most {workers}, the number of workers")
 
 
 def _repeated(key: str, values: Mapping[str, Sequence[object]]) -> Iterator[Problem]:

@@ -175,6 +175,9 @@ class View(Protocol):
 
     def device_traffic(self) -> Sequence[DeviceTraffic]: ...
 
+    def local_addresses_of(self, device: str) -> Sequence[Sequence[IPv4Address]]:
+        """For each worker those that it draws from."""
+
     def interface_name(self, device: str) -> str:
         """What a device's kernel interface is called now: somebody may have renamed it."""
 

@@ -132,7 +132,8 @@ class Datapath(Gauges):
         with engine_errors("port-failed"):
             port = engine.add_port(name, rx_size, tx_size, device.mtu, [a.packed for a in local_addresses], steering)
         base = engine.port_counters(port.number)
-        self._ports.append(PublishedPort(port.number, port.name, device.name, port.mac, base))
+        by_address = engine.port_info(port.number).steering == "flow"  # whatever the card is found out to do later
+        self._ports.append(PublishedPort(port.number, port.name, device.name, port.mac, by_address, base))
         self.set_address(port.number, device.address)
         self._announce_soon(local_addresses)
         return port
@@ -325,6 +326,13 @@ class Datapath(Gauges):
 
     def server_traffic(self, service: ServiceKey, server: ServerKey) -> ServerTraffic:
         return _traffic([self._services[service].servers[server]])
+
+    def local_addresses_of(self, device: str) -> list[list[IPv4Address]]:
+        """Where the card steers by address, address i is worker i % n's; else each worker draws from all of them."""
+        addresses = [a.address for a in self.model.local_addresses.values() if a.device == device]
+        by_address = any(port.by_address for port in self._ports if port.device == device)
+        n = self.workers()
+        return [addresses[worker::n] if by_address else addresses for worker in range(n)]
 
     def interface_name(self, device: str) -> str:
         names = self._mirror.names() if self._mirror else {}

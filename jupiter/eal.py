@@ -12,6 +12,8 @@ MEGABYTES = 256
 """What EAL needs at least for packet buffers, rings and queues; the connections have a region of their own."""
 OTHERS = 64
 """Of these, what rings and queues take."""
+MAX_WORKERS = 64
+"""As the data plane's: fastpath/layout.h."""
 
 _FORBIDDEN = ("-h", "--help", "-v", "--version")
 _CORES = ("-c", "-l", "--lcores")

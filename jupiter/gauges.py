@@ -47,12 +47,13 @@ class Sample(NamedTuple):
 
 @dataclass(slots=True)
 class PublishedPort:
-    """base: its counters when they were last set to zero."""
+    """by_address: each of its local addresses is one worker's. base: its counters when they were last set to zero."""
 
     number: int
     name: str
     device: str
     mac: bytes
+    by_address: bool
     base: engine.PortCounters
 
 

@@ -15,17 +15,17 @@ from jupiter.terms import Search
 
 
 def netdev_ipaddr(view: View) -> Json:
-    """Every worker draws from all local addresses of a device: c is its lcore, q its queue."""
+    """The local addresses that each worker draws from: c is its lcore, q its number."""
     records = []
     for device in view.model.devices:
-        local = [str(a.address) for a in view.model.local_addresses.values() if a.device == device.name]
+        workers = enumerate(zip(view.worker_lcores(), view.local_addresses_of(device.name), strict=True))
         records.append(
             {
                 "dev": view.interface_name(device.name),
                 "kni-ip": str(device.address.ip) if device.address else None,
                 "kni-netmask": str(device.address.netmask) if device.address else None,
                 "kni-gw": str(device.gateway) if device.gateway else None,
-                **{f"local-ip[c{lcore}q{queue}]": local for queue, lcore in enumerate(view.worker_lcores())},
+                **{f"local-ip[c{lcore}q{queue}]": [*map(str, local)] for queue, (lcore, local) in workers},
             }
         )
     return records
@@ -151,7 +151,7 @@ def _room(view: View, protocol: Protocol) -> Json:
 
 
 def laddr_stats(view: View) -> Json:
-    """Local ports are unique for each server: of every server, so many are there, and in use towards all of them."""
+    """Local ports are unique for each server: towards each, a worker may use so many; in use: towards all of them."""
     return [
         {
             "dev": view.interface_name(ports.device),

@@ -34,6 +34,8 @@ def _argv(text: str) -> tuple[str, ...]:
         raise ValidateError("lcores such as -l 0,1 or -c 0x3 or --lcores '0@0,1@1'") from None
     if lcores is not None and len(lcores) < 2:
         raise ValidateError("at least two lcores, one main and one or more workers, such as -l 0,1")
+    if lcores is not None and len(lcores) > 1 + eal.MAX_WORKERS:
+        raise ValidateError(f"at most {1 + eal.MAX_WORKERS} lcores, one main and {eal.MAX_WORKERS} workers")
     return argv
 
 
@@ -120,7 +122,7 @@ def _vdevs(text: str) -> tuple[str, ...]:
 
 def _choice(text: str, *known: str) -> str:
     if text not in known:
-        raise ValidateError(" or ".join(known))
+        raise ValidateError(" or ".join([", ".join(known[:-1]), known[-1]]))
     return text
 
 

@@ -76,6 +76,9 @@ class FakeDatapath:
     def device_traffic(self) -> list[DeviceTraffic]:
         return [DeviceTraffic(d.name, *range(1, 17)) for d in self.model.devices]
 
+    def local_addresses_of(self, device: str) -> list[list[IPv4Address]]:
+        return [[a.address for a in self.model.local_addresses.values() if a.device == device]]
+
     def interface_name(self, device: str) -> str:
         return self.renamed.get(device, device)
 
@@ -321,7 +324,11 @@ class FakeEngine(SimpleNamespace):
         self, name: str, rx_size: int, tx_size: int, mtu: int, addresses: Sequence[bytes], steering: str
     ) -> SimpleNamespace:
         self.local_addresses = list(addresses)
+        self.wish = steering
         return SimpleNamespace(number=0, name=name, mac=bytes.fromhex("020000000001"))
+
+    def port_info(self, port: int) -> SimpleNamespace:
+        return SimpleNamespace(steering="ring" if self.wish == "auto" else self.wish)
 
     def review_steering(self) -> list[tuple[int, str]]:
         return [(0, "rss found out")]

@@ -205,20 +205,16 @@ def servers(watch: Watch) -> Section:
 
 def workers(watch: Watch) -> Section:
     columns = (
-        *(
-            Column("Worker"),
-            Column("Busy"),
-            Column("Asleep", 9),
-            Column("Pkt/s"),
-            Column("Per turn", 6),
-            Column("Conns", 1),
-        ),
-        *(Column("Half-open", 5), Column("Room", 2), Column("Ports left", 3), Column("To kernel", 7)),
-        *(Column("From kernel", 8), Column("Parked", 4)),
+        *(Column("Worker"), Column("Busy"), Column("Asleep", 4), Column("Pkt/s"), Column("Handed/s", 9)),
+        *(Column("Per turn", 6), Column("Conns", 1), Column("Half-open", 5), Column("Room", 2)),
+        *(Column("Ports left", 3), Column("To kernel", 7), Column("From kernel", 8), Column("Parked", 4)),
     )
-    keys = ("packets", "per_turn", "conns", "half_open", "conns_left", "lports_left", "to_kernel", "from_kernel")
+    figures = (
+        *("packets", "handed_in", "per_turn", "conns", "half_open", "conns_left", "lports_left"),
+        *("to_kernel", "from_kernel", "parked"),
+    )
     rows = (
-        (str(w["lcore"]), f"{w['busy']:.1f} %", f"{w['asleep']:.1f} %", *(figure(w[key]) for key in (*keys, "parked")))
+        (str(w["lcore"]), f"{w['busy']:.1f} %", f"{w['asleep']:.1f} %", *(figure(w[key]) for key in figures))
         for w in watch.workers
     )
     return Section("Workers", columns, tuple(rows))

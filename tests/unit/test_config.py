@@ -149,6 +149,7 @@ def test_the_model_at_start_has_devices_and_local_addresses() -> None:
         ("DPDK", "argv", "-l 0", "at least two lcores"),
         ("DPDK", "argv", "-c 0x8", "at least two lcores"),
         ("DPDK", "argv", "-l x", "lcores such as"),
+        ("DPDK", "argv", "-l 0-65", "at most 65 lcores, one main and 64 workers"),
         ("DPDK", "argv", "-l 0,1 --help", "without --help"),
         ("DPDK", "argv", "--lcores '0", "closed quotes"),
         ("DPDK", "hugepages", "1G", "auto, none or a number"),
@@ -178,7 +179,7 @@ def test_the_model_at_start_has_devices_and_local_addresses() -> None:
         ("DEVICE0", "local-ipv4", "1.1.1.2/32", "another address than DEVICE0's own"),
         ("DEVICE0", "vdev", "net_af_packet0, iface=eth1", "EAL vdevs"),
         ("DEVICE0", "mode", "7", "0 to 6, rr or active-backup"),
-        ("DEVICE0", "steering", "hash", "auto or ring or rss or flow"),
+        ("DEVICE0", "steering", "hash", "auto, ring, rss or flow"),
     ],
 )
 def test_a_wrong_value_is_named_with_section_key_value_and_what_was_expected(
@@ -251,6 +252,30 @@ def test_what_is_not_as_it_should_be_is_named(text: str, problem: str) -> None:
 def test_local_addresses_are_counted_over_all_devices() -> None:
     text = SMALLEST.replace("10.0.2.1/32", "10.1.0.0/20") + SECOND + "local-ipv4 = 10.2.0.0/24\n"
     assert problems(text) == ["[DEVICE<n>] local-ipv4 = 4352 addresses: expected at most 4096 in all"]
+
+
+def test_flow_steering_needs_a_local_address_for_each_worker() -> None:
+    """As far as argv gives their number; with one worker, any."""
+    flow = SMALLEST + "steering = flow\n"
+    assert problems("[DPDK]\nargv = -l 0-2\n" + flow) == [
+        "[DEVICE0] steering = flow: expected local-ipv4 with an address for each of 2 workers"
+    ]
+    for argv, text in (("-l 0,1", flow), ("", flow), ("-l 0-2", flow.replace("10.0.2.1/32", "10.0.2.1/31"))):
+        assert parse(f"[DPDK]\nargv = {argv}\n{text}", HERE).devices[0].steering == "flow"
+
+
+def test_no_queue_is_without_a_worker() -> None:
+    """The kernel would fill those of net_af_packet too."""
+    text = SMALLEST.replace("iface=eth1", "iface=eth1,qpairs=3")
+    assert problems("[DPDK]\nargv = -l 0-2\n" + text) == [
+        "[DEVICE0] vdev = net_af_packet0,iface=eth1,qpairs=3: expected qpairs of at most 2, the number of workers"
+    ]
+    assert parse("[DPDK]\nargv = -l 0-3\n" + text, HERE)
+
+
+def test_each_member_of_a_bond_has_queues() -> None:
+    text = SMALLEST.replace("vdev = ", "rxqsize = 64\ntxqsize = 128\nvdev = net_null0 ")
+    assert [device.descriptors for device in parse(text, HERE).devices] == [2 * (64 + 128)]
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:

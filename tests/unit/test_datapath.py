@@ -335,6 +335,17 @@ def test_rates_come_from_the_last_two_samples(
     assert (first.least_ports, second.least_ports) == (64500, 100)
 
 
+@pytest.mark.parametrize(("wish", "split"), [("auto", False), ("flow", True)])
+def test_local_addresses_are_each_workers_own_where_the_card_steers_by_them(
+    datapath: Any, engine: FakeEngine, wish: str, split: bool
+) -> None:
+    """Address i is worker i % 2's; elsewhere every worker draws from all."""
+    local = [*START.local_addresses]
+    datapath.add_port(START.devices[0], local, "net_null0", 256, 512, wish)
+    assert (engine.local_addresses, engine.wish) == ([a.packed for a in local], wish)
+    assert datapath.local_addresses_of("jupiter0") == ([[a] for a in local] if split else [local, local])
+
+
 def test_a_card_that_was_found_out_is_named_by_its_device(datapath: Any) -> None:
     datapath.add_port(START.devices[0], [], "net_null0", 256, 512, "auto")
     assert datapath.found_out() == [("jupiter0", "rss found out")]

@@ -1,8 +1,11 @@
 """EAL arguments: what the operator's say, and what is added."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from jupiter.eal import PortSource, arguments, forbidden, given, lcores, megabytes
+from jupiter.eal import MAX_WORKERS, PortSource, arguments, forbidden, given, lcores, megabytes
 
 VETH = PortSource(vdevs=("net_af_packet0,iface=eth1",))
 CARD = PortSource(pci=("0000:01:00.2",))
@@ -49,6 +52,11 @@ def test_without_huge_pages_memory_has_a_size() -> None:
 def test_memory_grows_with_packet_buffers(buffers: int, expected: int) -> None:
     """In megabytes, with 64 for rings and queues, and no less than ever."""
     assert megabytes(buffers) == expected
+
+
+def test_the_most_workers_are_the_data_planes() -> None:
+    layout = Path(__file__).parents[2] / "fastpath/layout.h"
+    assert re.findall(r"MAX_WORKERS = (\d+)", layout.read_text()) == [str(MAX_WORKERS)]
 
 
 def test_each_instance_has_memory_and_a_prefix_of_its_own() -> None:

@@ -14,7 +14,7 @@ from jupiter.top.screen import View, draw
 from jupiter.top.sections import GAP, SORTS, Column, Section, figure, fitted
 from jupiter.top.watch import PAGES, Watch
 from tests.control.scripted import PAGE
-from tests.control.traffic import Traffic
+from tests.control.traffic import Traffic, worker_row
 
 
 class Clock:
@@ -101,6 +101,18 @@ def test_rates_are_differences_over_the_time_between_two_looks(scene: Scene) -> 
     assert scene.service(2)["in_packets"] == pytest.approx(2000)
     assert scene.service(2)["in_bytes"] == pytest.approx(2_000_000)
     assert scene.service(0)["in_packets"] == 0
+
+
+def test_workers_are_told_apart_on_a_terminal_of_80_columns(scene: Scene) -> None:
+    """A line each, with what tells most of its load."""
+    scene.client.script["worker/stats"] = [worker_row(n, busy=99.95, packets=1000 * n) for n in range(1, 5)]
+    scene.look()
+    screen = scene.screen(80, 50)
+    start = screen.index("Workers") + 1
+    columns = ["Worker", "Busy", "Asleep", "Pkt/s", "Conns", "Half-open", "Room", "Ports", "left", "Parked"]
+    assert screen[start].split() == columns
+    rows = [line.split()[:6] for line in screen[start + 1 : start + 5]]
+    assert rows == [[str(n), "100.0", "%", "45.7", "%", f"{n}.00k"] for n in range(1, 5)]
 
 
 def test_a_counter_that_goes_back_has_no_rate_once(scene: Scene) -> None:
