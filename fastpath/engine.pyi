@@ -213,8 +213,8 @@ class Memory(NamedTuple):
 class PortInfo(NamedTuple):
     """What a port is now: queue sizes in descriptors, as its driver took them; speed 0: unknown. steering: how
     packets come to the worker that owns them: none (there is one), rss, flow, or ring (from worker to worker); and
-    why it is so. woken_by: what tells a sleeping worker of packets: socket, interrupt, or timer (it looks after at
-    most 0.7 ms)."""
+    why it is so. woken_by: what tells a sleeping worker of packets: socket, or timer (it looks after at most 0.7
+    ms)."""
 
     driver: str
     mac: bytes

@@ -2,17 +2,17 @@
 
 After a while without packets it lies down (table/bell.pxd), takes one more turn, and if that, too, found nothing, waits in
 ppoll(2): for the descriptors of its queues, for its bell, or until something of its own is due. RCU does not wait for one that
-sleeps. A queue without a descriptor is looked at again after a sleep that grows, as long as nothing comes.
+sleeps. A queue without a descriptor is looked at again after a sleep that grows, as long as nothing comes. Receive interrupts of
+cards are not used: on emulated ones every call succeeds, and some never wake (igb under UIO, e1000 under VFIO).
 """
 
 from libc.stdint cimport uint32_t, uint64_t
 
 from fastpath.dpdk.eal cimport (
     rte_rcu_qsbr_thread_offline, rte_rcu_qsbr_thread_online, rte_rdtsc)
-from fastpath.dpdk.ethdev cimport rte_eth_dev_rx_intr_disable, rte_eth_dev_rx_intr_enable
-from fastpath.layout cimport MAX_PORTS, WAIT_INTERRUPT, WAIT_NONE, port, worker
+from fastpath.layout cimport NO_WAIT, port, worker
 from fastpath.stage.expire cimport half_open_is_due, wheel_is_behind
-from fastpath.table.bell cimport get_up, lie_down, read
+from fastpath.table.bell cimport get_up, lie_down
 from fastpath.table.frame_ring cimport load_acquire, ring_is_empty
 from fastpath.table.hand_ring cimport hand_is_empty
 from fastpath.table.parking cimport parking_is_due
@@ -66,24 +66,13 @@ cdef inline bint has_work(worker *w) noexcept nogil:
     return w.verb != NULL or parking_is_due(w) or wheel_is_behind(w) or half_open_is_due(w)
 
 
-cdef inline void arm(worker *w, bint on) noexcept nogil:
-    """Receive interrupts, where they are what wakes."""
-    cdef uint32_t i
-    for i in range(w.shared.n_ports):
-        if w.wait_kind[i] == WAIT_INTERRUPT:
-            if on:
-                rte_eth_dev_rx_intr_enable(<unsigned short>i, <unsigned short>w.id)
-            else:
-                rte_eth_dev_rx_intr_disable(<unsigned short>i, <unsigned short>w.id)
-
-
 cdef inline uint32_t how_long(worker *w) noexcept nogil:
     """Microseconds to sleep at most."""
     cdef const port *p
     cdef uint32_t i
     for i in range(w.shared.n_ports):
         p = &w.shared.ports[i]
-        if p.started and w.id < p.rx_queues and w.wait_kind[i] == WAIT_NONE:
+        if p.started and w.id < p.rx_queues and w.wait_fds[i] == NO_WAIT:
             w.nap_us = w.nap_us * 2 if w.nap_us else SHORT_US
             w.nap_us = w.nap_us if w.nap_us < LONG_US else LONG_US
             return w.nap_us
@@ -92,12 +81,12 @@ cdef inline uint32_t how_long(worker *w) noexcept nogil:
 
 cdef inline void doze(worker *w) noexcept nogil:
     cdef pollfd fds[17]  # the bell, and MAX_PORTS
-    cdef uint64_t count, began = rte_rdtsc()
+    cdef uint64_t began = rte_rdtsc()
     cdef uint32_t i, n = 1
     fds[0].fd = w.bell.fd
     fds[0].events = POLLIN
     for i in range(w.shared.n_ports):
-        if w.wait_kind[i] != WAIT_NONE:
+        if w.wait_fds[i] != NO_WAIT:
             fds[n].fd = w.wait_fds[i]
             fds[n].events = POLLIN
             n += 1
@@ -107,9 +96,6 @@ cdef inline void doze(worker *w) noexcept nogil:
     for i in range(1, n):
         if fds[i].revents & ~POLLIN:
             take_error(fds[i].fd)
-    for i in range(w.shared.n_ports):
-        if w.wait_kind[i] == WAIT_INTERRUPT:
-            read(w.wait_fds[i], &count, 8)  # non-blocking: an eventfd of VFIO's
     w.sleeps += 1
     w.asleep_ticks += rte_rdtsc() - began
 
@@ -120,11 +106,9 @@ cdef inline void rest(worker *w, uint64_t now) noexcept nogil:
         if now - w.idle_since < w.spin_ticks:
             return
         lie_down(&w.bell)
-        arm(w, True)
         return  # to one more turn
     if not has_work(w) and not load_acquire(&w.shared.stopping):
         doze(w)
-    arm(w, False)
     get_up(&w.bell)
 
 
@@ -133,5 +117,4 @@ cdef inline void stay_up(worker *w, uint64_t now) noexcept nogil:
     w.idle_since = now
     w.nap_us = 0
     if w.bell.asleep:  # the last look found them
-        arm(w, False)
         get_up(&w.bell)

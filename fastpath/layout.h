@@ -388,9 +388,7 @@ struct tx_queue {
     struct rte_mbuf *pkt[BURST];
 };
 
-/* What tells a sleeping worker that a queue of its has packets: nothing, a descriptor that is readable as long as there are
- * some (a socket), or a receive interrupt that must be armed, and its eventfd. */
-enum { WAIT_NONE, WAIT_LEVEL, WAIT_INTERRUPT };
+enum { NO_WAIT = -1 }; /* no descriptor says that this queue has packets */
 
 enum { PARKING = 64, PARKING_SERVER = 8, PARKING_MS = 1000 }; /* packets a worker, of these for one server; how long */
 
@@ -423,8 +421,7 @@ struct worker {
     uint64_t unpublished;           /* bits: workers for which something stands in our rings since the last flush */
     uint32_t first_source;          /* whose ring is next looked at first */
     struct hand_ring *hand_to[MAX_WORKERS], *hand_from[MAX_WORKERS]; /* NULL for itself */
-    int wait_fds[MAX_PORTS];
-    uint8_t wait_kind[MAX_PORTS];
+    int wait_fds[MAX_PORTS]; /* of its queues: readable as long as they have packets; or NO_WAIT */
     uint64_t idle_since, spin_ticks; /* TSC: when it last had packets; how long it then stays up */
     uint64_t sleeps, asleep_ticks;
     uint32_t nap_us; /* the last sleep, of those that grow */

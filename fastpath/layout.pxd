@@ -29,7 +29,7 @@ cdef extern from "layout.h" nogil:
         END_CLIENT, END_VIRTUAL, END_LOCAL, END_REAL, ALL_ENDS, MAX_MATCHES, RESETS_MS
         VERB_FIND, VERB_SWEEP, VERB_SEND
         PARKING, PARKING_SERVER, PARKING_MS
-        WAIT_NONE, WAIT_LEVEL, WAIT_INTERRUPT
+        NO_WAIT
         HAND_SLOTS, HAND_SEND
         BY_HASH, BY_RSS, BY_FLOW, BRINGS_INBOUND, BRINGS_OUTBOUND, BRINGS_ALL
         RSS_BYTES, MAX_RETA
@@ -221,7 +221,6 @@ cdef extern from "layout.h" nogil:
         hand_ring *hand_to[1]
         hand_ring *hand_from[1]
         int wait_fds[1]
-        uint8_t wait_kind[1]
         uint64_t idle_since, spin_ticks, sleeps, asleep_ticks
         uint32_t nap_us
         bell bell

@@ -136,6 +136,7 @@ cdef str make_worker(uint32_t id, uint32_t lcore, uint32_t connections, hash_key
     w.service_counts = <service_count *>lazy_memory(MAX_SERVICES * sizeof(service_count), node)
     for port in range(MAX_PORTS):
         w.tx[port].via = id
+        w.wait_fds[port] = NO_WAIT
     w.bell.fd = make_bell()
     w.spin_ticks = rte_get_tsc_hz() * SPIN_US // 1_000_000
     w.tsc_zero = rte_rdtsc()

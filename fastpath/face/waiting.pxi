@@ -1,7 +1,6 @@
 # What wakes a sleeping worker when packets come to its queue of a port. Part of engine.pyx.
 
 IDLE = ("adaptive", "poll")
-WAKERS = {WAIT_NONE: "timer", WAIT_LEVEL: "socket", WAIT_INTERRUPT: "interrupt"}
 
 
 cdef list packet_sockets(unsigned int interface):
@@ -29,8 +28,9 @@ cdef find_wait_descriptors(uint16_t number, const rte_eth_dev_info *info):
         return  # not as we know it: the worker looks now and then
     for queue in range(S.ports[number].rx_queues):
         W[queue].wait_fds[number] = sockets[queue]
-        W[queue].wait_kind[number] = WAIT_LEVEL
 
 
 cdef str woken_by(uint32_t port):
-    return WAKERS[W[0].wait_kind[port]] if S.idle_adaptive else "nothing: it never sleeps"
+    if not S.idle_adaptive:
+        return "nothing: it never sleeps"
+    return "timer" if W[0].wait_fds[port] == NO_WAIT else "socket"
