@@ -251,8 +251,8 @@ def init(
 def buffers_for(workers: int, descriptors: int) -> int:
     """Packet buffers for so many workers, each with queues of `descriptors` altogether, over all ports."""
 
-def buffer_bytes(workers: int, descriptors: int, mtu: int = 1500) -> int:
-    """Memory of buffers_for()."""
+def buffer_bytes(workers: int, descriptors: int, mtu: int = 1500, page: int = 2 << 20) -> int:
+    """Memory of buffers_for(), on pages of so many bytes: on small ones much is lost at their ends."""
 
 IDLE: Final[tuple[str, ...]]
 """What init() knows of idling: adaptive, poll."""

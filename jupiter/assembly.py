@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import asdict, replace
+from functools import partial
+from mmap import PAGESIZE
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,17 +79,19 @@ def load_datapath(settings: Settings) -> "Datapath":
 
 def start_engine(datapath: "Datapath", settings: Settings, place: Instance, undo: ExitStack) -> None:
     """Huge pages, network cards, EAL."""
-    region = datapath.region_bytes(settings.connections.capacity) >> 20
+    workers = worker_count(settings)
+    region = datapath.region_bytes(settings.connections.capacity, workers) >> 20
     mtu = max(d.device.mtu for d in settings.devices)
     descriptors = sum(d.descriptors for d in settings.devices)
-    needed = eal.megabytes(datapath.buffer_bytes(worker_count(settings), descriptors, mtu))
+    buffers = partial(datapath.buffer_bytes, workers, descriptors, mtu)
+    needed = eal.megabytes(buffers(hugepages.PAGE_MEGABYTES << 20))
     reservation = reserve_memory(region, needed, settings, place, undo)
     for device in settings.devices:
         for address in device.source.pci:
             binding = pci.bind(address, pci.available_driver())
             undo.callback(binding.restore)
             log.info("network card taken", extra=fields(card=address, driver=binding.driver, was=binding.before))
-    megabytes = eal_megabytes(region, needed, settings, reservation)
+    megabytes = eal_megabytes(region, needed, settings) if reservation else eal.megabytes(buffers(PAGESIZE))
     sources = [d.source for d in settings.devices]
     argv = eal.arguments(settings.argv, sources, reservation is not None, megabytes, place.file_prefix)
     log.info("EAL starts", extra=fields(argv=" ".join(argv)))
@@ -95,8 +99,8 @@ def start_engine(datapath: "Datapath", settings: Settings, place: Instance, undo
     undo.callback(datapath.close)
     if reservation:
         reservation.settle()
-    workers = ",".join(map(str, environment.worker_lcores))
-    log.info("lcores", extra=fields(main=environment.main_lcore, workers=workers))
+    lcores = ",".join(map(str, environment.worker_lcores))
+    log.info("lcores", extra=fields(main=environment.main_lcore, workers=lcores))
     log.info(
         "memory",
         extra=fields(
@@ -122,15 +126,11 @@ def worker_count(settings: Settings) -> int:
     return max(1, count - 1)
 
 
-def eal_megabytes(
-    region: int, needed: int, settings: Settings, reservation: hugepages.Reservation | None
-) -> int | None:
+def eal_megabytes(region: int, needed: int, settings: Settings) -> int | None:
     """What EAL is to take at once, so that no other instance does: all that the region leaves of what was asked for.
 
-    None: as it needs it, where what is on the workers' node may not be enough.
+    On huge pages. None: as it needs it, where what is on the workers' node may not be enough.
     """
-    if reservation is None:
-        return needed
     if not hugepages.on_one_node():
         return None
     if isinstance(settings.hugepages, int):

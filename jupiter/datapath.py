@@ -102,14 +102,15 @@ class Datapath(Gauges):
     # The engine's life
 
     @staticmethod
-    def region_bytes(capacity: int) -> int:
-        """Memory for so many connections, beside EAL's."""
-        return engine.region_bytes(capacity)
+    def region_bytes(capacity: int, workers: int) -> int:
+        """Memory for so many connections, beside EAL's: each worker has a region for its part."""
+        return workers * engine.region_bytes(max(1024, capacity // workers))
 
     @staticmethod
-    def buffer_bytes(workers: int, descriptors: int, mtu: int) -> int:
-        """Of EAL's memory, what packet buffers take; descriptors: of one worker's queues, over all ports."""
-        return engine.buffer_bytes(workers, descriptors, mtu)
+    def buffer_bytes(workers: int, descriptors: int, mtu: int, page: int) -> int:
+        """Of EAL's memory, what packet buffers take on pages of that many bytes; descriptors: of one worker's queues,
+        over all ports."""
+        return engine.buffer_bytes(workers, descriptors, mtu, page)
 
     def open(
         self, argv: Sequence[str], mtu: int, descriptors: int, idle: str, capacity: int, **timeouts: int

@@ -94,8 +94,12 @@ def buffers_for(workers, descriptors):
     return max(MIN_BUFFERS, workers * held)
 
 
-def buffer_bytes(workers, descriptors, mtu=1500):
-    return buffers_for(workers, descriptors) * (room_of(mtu) + sizeof(rte_mbuf) + LINE)
+def buffer_bytes(workers, descriptors, mtu=1500, page=2 << 20):
+    # A mempool lets no buffer cross a page that has room for it. Two lines: its header, and what spreads the memory channels.
+    size = room_of(mtu) + sizeof(rte_mbuf) + 2 * LINE
+    a_page = page // size
+    n = buffers_for(workers, descriptors)
+    return (-(-n // a_page) if a_page else n * -(-size // page)) * page
 
 
 cdef make_pools(lcores, uint32_t buffers, uint32_t mtu):

@@ -165,6 +165,27 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(idle: Laboratory) -> Non
     assert traces(idle) == before
 
 
+@pytest.mark.parametrize(
+    ("steering", "reason"),
+    [("rss", "offers no RSS"), ("flow", "the card has 1 receive queue for 2 workers")],
+)
+def test_a_steering_that_the_port_cannot_do_is_refused(idle: Laboratory, steering: str, reason: str) -> None:
+    """The start fails, naming device, value and reason; nothing stays behind."""
+    before = traces(idle)
+    idle.director.configure(ONE_ARM, {"argv": "--lcores 0@0,1@0,2@0", "hugepages": "none"}, name="steered")
+    path = idle.director.path("/etc/jupiter/steered.cfg")
+    path.write_text(path.read_text() + f"steering = {steering}\n")
+    conf = "--conf=/etc/jupiter/steered.cfg"
+    refused = idle.director.run("jupiter-service", conf, "--daemon", check=False)
+    said = refused.stdout + refused.stderr
+    assert refused.returncode not in (0, 2)
+    for word in ("Device jupiter0", f"cannot be steered by {steering}", reason):
+        assert word in said
+    assert "Traceback" not in said
+    wait_until(lambda: not services(idle), "the background process to be gone")
+    assert traces(idle) == before
+
+
 def test_a_single_lcore_is_refused_saying_so(idle: Laboratory) -> None:
     """At least one worker lcore is needed, and the message says so."""
     with_one = (

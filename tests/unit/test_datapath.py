@@ -346,6 +346,14 @@ def test_local_addresses_are_each_workers_own_where_the_card_steers_by_them(
     assert datapath.local_addresses_of("jupiter0") == ([[a] for a in local] if split else [local, local])
 
 
+def test_each_worker_has_a_region_for_its_part_of_the_connections(datapath: Any, engine: FakeEngine) -> None:
+    """What huge pages are reserved for: regions are rounded up one by one, and none is smaller than the smallest."""
+    engine.region_bytes = lambda connections: connections + 7
+    assert datapath.region_bytes(100_000, 1) == 100_007
+    assert datapath.region_bytes(100_000, 8) == 8 * 12_507
+    assert datapath.region_bytes(2048, 8) == 8 * 1031
+
+
 def test_a_card_that_was_found_out_is_named_by_its_device(datapath: Any) -> None:
     datapath.add_port(START.devices[0], [], "net_null0", 256, 512, "auto")
     assert datapath.found_out() == [("jupiter0", "rss found out")]
