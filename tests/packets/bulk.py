@@ -1,9 +1,10 @@
 """Thousands of new connections: SYNs patched from one template, too many for scapy."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from fastpath import engine
 from tests.packets.director import Director
 from tests.packets.frames import inbound, tcp
 
@@ -30,6 +31,12 @@ def packets(clients: Iterable[int], flags: str = "S") -> Iterator[bytes]:
         yield bytes(raw)
 
 
+def number(connection: engine.Connection) -> int:
+    """Of the client, as packets() counts them."""
+    address, port = connection.client
+    return (int.from_bytes(address, "big") - 0x14000000) << 4 | port - 1024
+
+
 def through(director: Director, frames: Iterable[bytes]) -> list[Way]:
     """What left, in order; nothing may be dropped."""
     ways = []
@@ -40,10 +47,10 @@ def through(director: Director, frames: Iterable[bytes]) -> list[Way]:
     return ways
 
 
-def establish(director: Director, clients: range) -> None:
+def establish(director: Director, clients: Sequence[int]) -> None:
     """A whole handshake for each client, few at a time: half-open ones are bounded."""
-    for at in range(clients.start, clients.stop, FEW):
-        some = range(at, min(at + FEW, clients.stop))
+    for at in range(0, len(clients), FEW):
+        some = clients[at : at + FEW]
         director.turn([answer(raw) for _, raw in director.turn(list(packets(some)))])
         director.turn(list(packets(some, "A")))
 
