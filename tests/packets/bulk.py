@@ -10,6 +10,8 @@ from tests.packets.frames import inbound, tcp
 
 CHUNK = 2048
 """Frames at a time: a ring port holds 4,095."""
+HANDED = 512
+"""A ring between workers holds so many."""
 FEW = 128
 
 
@@ -41,7 +43,8 @@ def through(director: Director, frames: Iterable[bytes]) -> list[Way]:
     """What left, in order; nothing may be dropped."""
     ways = []
     frames = iter(frames)
-    while chunk := list(islice(frames, CHUNK)):
+    chunk_size = CHUNK if len(director.workers) == 1 else HANDED
+    while chunk := list(islice(frames, chunk_size)):
         for _, raw in director.turn(chunk):
             ways.append(Way(raw[30:34], raw[26:30], int.from_bytes(raw[34:36], "big")))
     return ways
