@@ -1,29 +1,116 @@
-"""Two workers that really run, each on its processor, fed through ring ports while something else happens."""
+"""Two workers that run, each on its processor, with packets that go round through ring ports (carousel.pyx)."""
 
-import itertools
+import threading
 import time
-from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from socket import inet_aton
 
 import pytest
 
 from fastpath import engine
-from tests.packets.bulk import packets
+from tests.packets.bulk import establish, number, packets
+from tests.packets.carousel import Carousel
 from tests.packets.director import Director
-from tests.packets.frames import OTHER_SERVER, SERVER, inbound, server_mac, udp
+from tests.packets.frames import OTHER_SERVER, SERVER
 
 WORKERS = 2
-BURST = 32
-CLIENTS = 64
+FLOWS = range(64)
+EACH = 8
+"""Packets of each flow."""
 PUBLISHES = 3000
+SECONDS = 1.5
+ELEPHANT = 1500
+"""Packets of one flow at a time: three times what a ring between workers holds."""
+TIMEOUT = 1000
+
+
+def numbered(flows: Sequence[int]) -> list[bytes]:
+    """A packet of each flow with its number where TCP has its sequence number."""
+    return [raw[:38] + flow.to_bytes(4, "big") + raw[42:] for flow, raw in zip(flows, packets(flows, "A"), strict=True)]
+
+
+def ends(director: Director, frames: Sequence[bytes]) -> list[bytes]:
+    """The addresses and ports with which these frames leave."""
+    left = {raw[38:42]: raw[26:38] for _, raw in director.turn(frames)}
+    return [left[raw[38:42]] for raw in frames]
+
+
+def owners(director: Director) -> dict[int, int]:
+    """Flow -> worker."""
+    return {number(c): c.worker for c in director.connections()}
 
 
 @contextmanager
-def running() -> Iterator[None]:
+def going_round(director: Director, entry: Sequence[int], each: Sequence[int]) -> Iterator[Carousel]:
+    """So many packets of each flow, whose connection is established, which come in by that worker's queue, through
+    workers that run. In the end those that are left have left the engine."""
+    frames = numbered(range(len(entry)))
+    carousel = Carousel([engine.handles(worker) for worker in director.workers], frames, ends(director, frames), entry)
+    thread = threading.Thread(target=carousel.run)
     engine.start()
+    thread.start()
     try:
-        yield
+        for frame, worker, count in zip(frames, entry, each, strict=True):
+            for _ in range(count):
+                engine.arrive(0, frame, worker)
+        yield carousel
     finally:
+        carousel.stop()
+        thread.join()
         engine.stop()
+
+
+def left(director: Director) -> int:
+    """How many packets go round still, taken out of it."""
+    return len(director.settle())
+
+
+def test_publishing_beside_running_workers(director: Director) -> None:
+    """B28: thousands of publications, of other services that come, change and go, with resets and sweeps: of the
+    service that they do not touch every packet is delivered, each to its server from its local port."""
+    director.service([SERVER, OTHER_SERVER], timeout=TIMEOUT)
+    establish(director, FLOWS)
+    before = engine.drops()
+    with going_round(director, [flow % WORKERS for flow in FLOWS], [EACH] * len(FLOWS)) as carousel:
+        for n in range(PUBLISHES // 5):
+            at = {"id": 1, "first": 2, "vport": 81}
+            director.service([SERVER, OTHER_SERVER], scheduler="wrr", **at)
+            director.service([SERVER], scheduler=("rr", "ipport", "lc")[n % 3], **at)
+            director.service([SERVER, OTHER_SERVER], id=2, first=4, vport=82, scheduler="wlc")
+            director.remove(1, reset=[2])
+            director.remove(2)
+            if n % 50 == 0:
+                for worker in director.workers:
+                    engine.sweep(worker).result()
+        rounds = carousel.rounds
+    print(min(rounds), max(rounds))
+    assert carousel.wrong == 0
+    assert left(director) == EACH * len(FLOWS)
+    assert engine.drops() == before
+    assert min(rounds) > 100
+
+
+@pytest.mark.parametrize("idle", [0, 1], ids=["first", "second"])
+def test_an_elephant_beside_other_flows(director: Director, idle: int) -> None:
+    """B21: one flow at full blast comes in by the worker that does not own it: no packet of that worker's own flows is
+    lost, they go on; what the owner does not take is counted as handover_full, to the packet."""
+    director.service([SERVER, OTHER_SERVER], timeout=TIMEOUT)
+    establish(director, FLOWS)
+    owner = owners(director)
+    elephant = next(flow for flow in FLOWS if owner[flow] != idle)
+    each = [ELEPHANT if flow == elephant else owner[flow] == idle for flow in FLOWS]
+    before = engine.drops()
+    with going_round(director, [idle] * len(FLOWS), each) as carousel:
+        time.sleep(SECONDS)
+        rounds = carousel.rounds
+    mice = [rounds[flow] for flow in FLOWS if owner[flow] == idle]
+    remaining = [int.from_bytes(raw[38:42], "big") for _, raw in director.settle()]
+    lost = {reason: n - before[reason] for reason, n in engine.drops().items() if n != before[reason]}
+    print(lost, rounds[elephant], min(mice), max(mice))
+    assert carousel.wrong == 0
+    assert set(lost) <= {"handover_full"}
+    assert len(remaining) == sum(each) - lost.get("handover_full", 0)
+    assert {flow for flow in remaining if flow != elephant} == {flow for flow in FLOWS if owner[flow] == idle}
+    assert remaining.count(elephant) > 0
+    assert rounds[elephant] > ELEPHANT
+    assert min(mice) > 100

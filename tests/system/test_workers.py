@@ -165,6 +165,43 @@ def test_services_come_and_go_beside_traffic(echo: VirtualService, ports: Iterat
     assert not any(ends["reset"] or ends["wrong"] for ends in told.values())
 
 
+def test_an_elephant_stops_nobody(service: VirtualService, shape: Shape, ports: Iterator[int]) -> None:
+    """One UDP flow as fast as its client can beside requests of others: they all succeed, in a time that four processes
+    more on the same processors explain; the director loses none of its packets but as handover_full or tx_full."""
+    lab = service.lab
+    began = time.monotonic()
+    assert ab(service, "-n1000", "-c10") == (1000, 0)
+    alone = time.monotonic() - began
+    sink = VirtualService(lab, next(ports), "udp", rport=7004).add("rr")
+    before = drops(lab)
+    blast = lab.client.start("timeout", "60", sys.executable, "-c", BLAST, VIP, str(sink.port))
+    try:
+        wait_until(lambda: int(lab.director.ask("vs/stats", *sink.name)["[c2v]packets"]) > 1000, "the blast")
+        began = time.monotonic()
+        assert ab(service, "-n1000", "-c10") == (1000, 0)
+        beside = time.monotonic() - began
+    finally:
+        blast.terminate()
+        blast.communicate(timeout=10)
+    lost = {reason: n - before.get(reason, 0) for reason, n in drops(lab).items() if n != before.get(reason, 0)}
+    stats = lab.director.ask("vs/stats", *sink.name)
+    print(f"alone {alone:.2f} s, beside {beside:.2f} s; {lost}; {stats}")
+    sink.ctl("vs/del")
+    assert set(lost) <= {"handover_full", "tx_full"}
+    assert stats["[c2v]packets"] == stats["[v2r]packets"]
+    assert beside < 10 * alone + 1
+
+
+BLAST = """
+import contextlib, socket, sys
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.connect((sys.argv[1], int(sys.argv[2])))
+while True:
+    with contextlib.suppress(ConnectionRefusedError):
+        sock.send(bytes(64))
+"""
+
+
 @contextmanager
 def crowd(service: VirtualService) -> Iterator[dict[str, Counter[str]]]:
     """So many connections that ask and are answered; what became of them, by server, is known after the block."""
