@@ -30,7 +30,9 @@ SHAPES = {
     "three-on-two-queues": Shape(ONE_ARM, 3, 2),
 }
 PEER = str(Path(__file__).with_name("tcp_crowd.py"))
-ECHO = 7003
+ECHO, DEAF = 7003, 7004
+PATIENCE = 60
+"""Seconds."""
 CROWD = 60
 """Connections."""
 
@@ -165,23 +167,29 @@ def test_services_come_and_go_beside_traffic(echo: VirtualService, ports: Iterat
     assert not any(ends["reset"] or ends["wrong"] for ends in told.values())
 
 
-def test_an_elephant_stops_nobody(service: VirtualService, shape: Shape, ports: Iterator[int]) -> None:
-    """One UDP flow as fast as its client can beside requests of others: they all succeed, in a time that four processes
-    more on the same processors explain; the director loses none of its packets but as handover_full or tx_full."""
+def test_an_elephant_stops_nobody(service: VirtualService, ports: Iterator[int]) -> None:
+    """One UDP flow as fast as its client can beside requests of others: they all succeed, more slowly: those of
+    the same worker share its losses, as they would a card's queue. What is lost is counted, as handover_full or tx_full."""
     lab = service.lab
     began = time.monotonic()
     assert ab(service, "-n1000", "-c10") == (1000, 0)
     alone = time.monotonic() - began
-    sink = VirtualService(lab, next(ports), "udp", rport=7004).add("rr")
+    for server in lab.servers:
+        process = server.start(sys.executable, "-c", SINK, str(server.address), str(DEAF))
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    sink = VirtualService(lab, next(ports), "udp", rport=DEAF).add("rr")
     before = drops(lab)
-    blast = lab.client.start("timeout", "60", sys.executable, "-c", BLAST, VIP, str(sink.port))
+    stop = lab.client.path("/run/blast.stop")
+    stop.unlink(missing_ok=True)
+    blast = lab.client.start(sys.executable, "-c", BLAST, VIP, str(sink.port), "/run/blast.stop")
     try:
         wait_until(lambda: int(lab.director.ask("vs/stats", *sink.name)["[c2v]packets"]) > 1000, "the blast")
         began = time.monotonic()
         assert ab(service, "-n1000", "-c10") == (1000, 0)
         beside = time.monotonic() - began
     finally:
-        blast.terminate()
+        stop.touch()
         blast.communicate(timeout=10)
     lost = {reason: n - before.get(reason, 0) for reason, n in drops(lab).items() if n != before.get(reason, 0)}
     stats = lab.director.ask("vs/stats", *sink.name)
@@ -189,15 +197,22 @@ def test_an_elephant_stops_nobody(service: VirtualService, shape: Shape, ports: 
     sink.ctl("vs/del")
     assert set(lost) <= {"handover_full", "tx_full"}
     assert stats["[c2v]packets"] == stats["[v2r]packets"]
-    assert beside < 10 * alone + 1
+    assert beside < PATIENCE
 
 
+SINK = """
+import socket, sys, time
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind((sys.argv[1], int(sys.argv[2])))
+print("ready", flush=True)
+time.sleep(1000)
+"""
 BLAST = """
-import contextlib, socket, sys
+import os, socket, sys
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sock.connect((sys.argv[1], int(sys.argv[2])))
-while True:
-    with contextlib.suppress(ConnectionRefusedError):
+while not os.path.exists(sys.argv[3]):
+    for _ in range(1000):
         sock.send(bytes(64))
 """
 
