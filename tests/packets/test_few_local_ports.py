@@ -41,11 +41,10 @@ def fill(director: Director, clients: list[int]) -> int:
 
 def test_one_worker_without_local_ports(director: Director) -> None:
     """B22: worker 0 uses all its local ports towards a server, about half of all, and refuses the next connection as
-    no_local_port; its living ones go on, the other worker opens new ones, and it recovers when some of its own close."""
+    no_local_port; its living ones go on, the other worker opens new ones, it recovers when some of its own close."""
     mine, theirs = owned(director)
     director.service(timeout=TIMEOUT)
     made = fill(director, mine)
-    print(len(mine), len(theirs), made)
     assert abs(made - PORTS // 2) < TOLERANCE
     rows = director.connections()
     assert {row.worker for row in rows} == {0}

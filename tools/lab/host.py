@@ -149,7 +149,7 @@ def dns_queries(count: int) -> str:
 
 
 def eal_cores(workers: int = 1) -> str:
-    """EAL arguments for a main lcore and worker lcores 1, 2, ... on the processors that we may use, be it a single one."""
+    """EAL arguments for a main and so many worker lcores on the processors that we may use, be it a single one."""
     cpus = sorted(os.sched_getaffinity(0))
     lcores = [f"{lcore}@{cpus[lcore % len(cpus)]}" for lcore in range(workers + 1)]
     return f"--lcores {','.join(lcores)}"
