@@ -26,7 +26,7 @@ man: setup ## the man pages, from the table of commands and the comments of etc/
 	@tools/as-owner $(PYTHON) -m tools.man build/man
 
 # What tests/fastpath and the benchmark compile beside the data plane.
-$(DEVELOPMENT): $(ENGINE) tests/fastpath/probe.pyx tools/bench/drive.pyx
+$(DEVELOPMENT): $(ENGINE) tests/fastpath/probe.pyx tests/packets/carousel.pyx tools/bench/drive.pyx
 	@echo "== Building the tests' probe and the benchmark's driver"
 	@JUPITER_DEVELOPMENT=1 tools/as-owner $(PYTHON) setup.py -q build_ext --inplace
 	@tools/as-owner touch $@

@@ -64,6 +64,9 @@ if os.environ.get(
 ):  # not part of the product; make knows when, cythonize misses cimported modules
     modules += compiled(
         extension("tests.fastpath.probe", "tests/fastpath/probe.pyx"),  # the inline functions, callable from Python
+        extension(
+            "tests.packets.carousel", "tests/packets/carousel.pyx"
+        ),  # packets that go round through running workers
         extension("tools.bench.drive", "tools/bench/drive.pyx"),  # takes turns and times them
         force=True,
     )

@@ -1,14 +1,17 @@
 """Thousands of new connections: SYNs patched from one template, too many for scapy."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from fastpath import engine
 from tests.packets.director import Director
 from tests.packets.frames import inbound, tcp
 
 CHUNK = 2048
 """Frames at a time: a ring port holds 4,095."""
+HANDED = 512
+"""A ring between workers holds so many."""
 FEW = 128
 
 
@@ -30,20 +33,27 @@ def packets(clients: Iterable[int], flags: str = "S") -> Iterator[bytes]:
         yield bytes(raw)
 
 
+def number(connection: engine.Connection) -> int:
+    """Of the client, as packets() counts them."""
+    address, port = connection.client
+    return (int.from_bytes(address, "big") - 0x14000000) << 4 | port - 1024
+
+
 def through(director: Director, frames: Iterable[bytes]) -> list[Way]:
     """What left, in order; nothing may be dropped."""
     ways = []
     frames = iter(frames)
-    while chunk := list(islice(frames, CHUNK)):
+    chunk_size = CHUNK if len(director.workers) == 1 else HANDED
+    while chunk := list(islice(frames, chunk_size)):
         for _, raw in director.turn(chunk):
             ways.append(Way(raw[30:34], raw[26:30], int.from_bytes(raw[34:36], "big")))
     return ways
 
 
-def establish(director: Director, clients: range) -> None:
+def establish(director: Director, clients: Sequence[int]) -> None:
     """A whole handshake for each client, few at a time: half-open ones are bounded."""
-    for at in range(clients.start, clients.stop, FEW):
-        some = range(at, min(at + FEW, clients.stop))
+    for at in range(0, len(clients), FEW):
+        some = clients[at : at + FEW]
         director.turn([answer(raw) for _, raw in director.turn(list(packets(some)))])
         director.turn(list(packets(some, "A")))
 

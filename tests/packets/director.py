@@ -48,8 +48,8 @@ class Director:
         self.services: set[int] = set()
         self.servers: set[int] = set()
         self._prefix = f"jupiter-test-{os.getpid()}"
-        cpu = min(os.sched_getaffinity(0))
-        lcores = ",".join(f"{lcore}@{cpu}" for lcore in range(workers + 1))
+        cpus = sorted(os.sched_getaffinity(0))
+        lcores = ",".join(f"{lcore}@{cpus[lcore % len(cpus)]}" for lcore in range(workers + 1))
         argv = ["--lcores", lcores, "--no-huge", "-m", "128", "--no-pci", "--no-telemetry"]
         self.environment = engine.init(
             [*argv, "--file-prefix", self._prefix, "--log-level", "3"], connections, timeouts, buffers, mtu

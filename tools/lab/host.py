@@ -108,9 +108,15 @@ class Director(Host):
     """Where jupiter runs: /etc/jupiter/jupiter.cfg, /run, /var/lib and /var/log are the laboratory's own."""
 
     def configure(
-        self, topology: Topology, dpdk: Mapping[str, str] = {}, name: str = "jupiter", control: Mapping[str, str] = {}
+        self,
+        topology: Topology,
+        dpdk: Mapping[str, str] = {},
+        name: str = "jupiter",
+        control: Mapping[str, str] = {},
+        queues: int = 1,
     ) -> None:
-        """Write NAME.cfg for this topology; dpdk and control: further or other keys of these sections."""
+        """Write NAME.cfg for this topology; dpdk and control: further or other keys of these sections; queues: of each
+        device."""
         sections = {"DPDK": {"argv": eal_cores(), **dpdk}, "CONTROL": dict(control)}
         for number, device in enumerate(topology.devices):
             sections[f"DEVICE{number}"] = {
@@ -119,7 +125,7 @@ class Director(Host):
                 "netmask": "255.255.255.0",
                 **({"gw": device.gateway} if device.gateway else {}),
                 "local-ipv4": device.local_ipv4,
-                "vdev": f"net_af_packet{number},iface={device.interface}",
+                "vdev": f"net_af_packet{number},iface={device.interface},qpairs={queues}",
             }
         text = "\n".join(
             f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
@@ -142,10 +148,11 @@ def dns_queries(count: int) -> str:
     return "".join(f"-b 0.0.0.0#{20000 + number} who.test\n" for number in range(count))
 
 
-def eal_cores() -> str:
-    """EAL arguments for one main and one worker lcore on the processors that we may use, be it a single one."""
-    first, *others = sorted(os.sched_getaffinity(0))
-    return f"-l {first},{others[0]}" if others else f"--lcores 0@{first},1@{first}"
+def eal_cores(workers: int = 1) -> str:
+    """EAL arguments for a main and so many worker lcores on the processors that we may use, be it a single one."""
+    cpus = sorted(os.sched_getaffinity(0))
+    lcores = [f"{lcore}@{cpus[lcore % len(cpus)]}" for lcore in range(workers + 1)]
+    return f"--lcores {','.join(lcores)}"
 
 
 NGINX = """\
