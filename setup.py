@@ -61,6 +61,7 @@ if os.environ.get(
     modules += compiled(
         extension("tests.fastpath.probe", "tests/fastpath/probe.pyx"),  # the inline functions, callable from Python
         extension("tools.bench.drive", "tools/bench/drive.pyx"),  # takes turns and times them
+        extension("tools.bench.lanes", "tools/bench/lanes.pyx"),  # ... of several workers at once
         force=True,
     )
 

@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.dpdk.eal cimport rte_prefetch0, unlikely
 from fastpath.dpdk.mbuf cimport RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKSUM_MASK
 from fastpath.layout cimport (
-    ADDRESS_FREE, ARP_TRUNCATED, BRINGS_ALL, FRAGMENT, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, HAND, ICMP_NOT_HANDLED,
+    ADDRESS_FREE, ARP_TRUNCATED, BRINGS_ALL, FRAGMENT, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, HAND, HANDOVER_FULL, ICMP_NOT_HANDLED,
     ICMP_TRUNCATED, IPV4_BAD_CHECKSUM, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_VERSION, IPV4_TRUNCATED, NOT_FOR_US,
     PROTOCOL_NOT_SERVED, PUNT, SPOOFED_SOURCE, TCP_BAD_OFFSET, TCP_TRUNCATED, UDP_BAD_LENGTH, UDP_TRUNCATED, batch, worker)
 from fastpath.net.arp cimport answer_arp, is_ipv4_over_ethernet
@@ -21,6 +21,7 @@ from fastpath.net.headers cimport (
 from fastpath.net.icmp cimport answer_echo, quoted_flow
 from fastpath.table.batch cimport drop, send_back
 from fastpath.table.connection cimport home_of, tuple_hash
+from fastpath.table.hand_ring cimport hand_over
 from fastpath.table.owner cimport fragment_home, is_anothers
 from fastpath.table.service cimport address_kind, is_no_client
 from fastpath.table.tcp_state cimport EVENT_ACK, tcp_event
@@ -153,7 +154,20 @@ cdef inline uint8_t classify_one(worker *w, uint32_t i) noexcept nogil:
     return PUNT
 
 
+cdef inline uint8_t give(worker *w, uint32_t i) noexcept nogil:
+    """To the worker that owns it, whose id stands in b.entry[i]."""
+    return HAND if hand_over(w, w.batch.entry[i], w.batch.pkt[i], 0) else drop(&w.batch, i, HANDOVER_FULL)
+
+
 cdef inline void classify(worker *w) noexcept nogil:
-    cdef uint32_t i
-    for i in range(w.batch.n):
-        w.batch.verdict[i] = classify_one(w, i)
+    """What another worker owns leaves the batch here: whose a packet is cannot be foretold, and each stage that met such a
+    gap would pay for a branch that was predicted wrong."""
+    cdef batch *b = &w.batch
+    cdef uint32_t i, kept = 0
+    for i in range(b.n):
+        b.pkt[kept] = b.pkt[i]
+        b.verdict[kept] = classify_one(w, kept)
+        if unlikely(b.verdict[kept] == HAND):
+            b.verdict[kept] = give(w, kept)
+        kept += b.verdict[kept] != HAND
+    b.n = kept

@@ -31,17 +31,15 @@ cdef inline void collect_from(worker *w, uint32_t source) noexcept nogil:
 
 
 cdef inline uint32_t collect(worker *w) noexcept nogil:
-    """The batch of packets that were received before; which worker is looked at first changes from one time to the next."""
+    """The batch of packets that were received before. Every other worker is looked at, each time another one first."""
     cdef batch *b = &w.batch
     cdef uint32_t i, source = w.first_source
     b.n = b.n_parked = leave_parking(w) if unlikely(w.n_parked) else 0
-    for i in range(1, w.shared.n_workers):
-        if source >= w.shared.n_workers:
-            source = 0
+    for i in range(w.shared.n_workers):
         if source != w.id and b.n < BURST:
             collect_from(w, source)
-        source += 1
-    w.first_source = source
+        source = source + 1 if source + 1 < w.shared.n_workers else 0
+    w.first_source = source + 1 if source + 1 < w.shared.n_workers else 0
     b.fresh = False
     b.brings = BRINGS_ALL
     return b.n
