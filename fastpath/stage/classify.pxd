@@ -7,8 +7,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.dpdk.eal cimport rte_prefetch0, unlikely
 from fastpath.dpdk.mbuf cimport RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKSUM_MASK
 from fastpath.layout cimport (
-    ADDRESS_FREE, ARP_TRUNCATED, BRINGS_ALL, FRAGMENT, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, HAND, HANDOVER_FULL, ICMP_NOT_HANDLED,
-    ICMP_TRUNCATED, IPV4_BAD_CHECKSUM, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_VERSION, IPV4_TRUNCATED, NOT_FOR_US,
+    ADDRESS_FREE, ARP_TRUNCATED, BRINGS_ALL, FRAGMENT, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, HAND, HANDOVER_FULL,
+    ICMP_NOT_HANDLED, ICMP_TRUNCATED, IPV4_BAD_CHECKSUM, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_VERSION, IPV4_TRUNCATED, NOT_FOR_US,
     PROTOCOL_NOT_SERVED, PUNT, SPOOFED_SOURCE, TCP_BAD_OFFSET, TCP_TRUNCATED, UDP_BAD_LENGTH, UDP_TRUNCATED, batch, worker)
 from fastpath.net.arp cimport answer_arp, is_ipv4_over_ethernet
 from fastpath.net.frame cimport frame_at, load16, load32, load48, load64, rte_be_to_cpu_16, rte_cpu_to_be_16
@@ -154,9 +154,12 @@ cdef inline uint8_t classify_one(worker *w, uint32_t i) noexcept nogil:
     return PUNT
 
 
-cdef inline uint8_t give(worker *w, uint32_t i) noexcept nogil:
-    """To the worker that owns it, whose id stands in b.entry[i]."""
-    return HAND if hand_over(w, w.batch.entry[i], w.batch.pkt[i], 0) else drop(&w.batch, i, HANDOVER_FULL)
+cdef inline bint is_given(worker *w, uint32_t i) noexcept nogil:
+    """Whether the packet has left for the worker that owns it, whose id stands in b.entry[i]; else it ends here."""
+    if hand_over(w, w.batch.entry[i], w.batch.pkt[i], 0):
+        return True
+    w.batch.verdict[i] = drop(&w.batch, i, HANDOVER_FULL)
+    return False
 
 
 cdef inline void classify(worker *w) noexcept nogil:
@@ -167,7 +170,6 @@ cdef inline void classify(worker *w) noexcept nogil:
     for i in range(b.n):
         b.pkt[kept] = b.pkt[i]
         b.verdict[kept] = classify_one(w, kept)
-        if unlikely(b.verdict[kept] == HAND):
-            b.verdict[kept] = give(w, kept)
-        kept += b.verdict[kept] != HAND
+        if b.verdict[kept] != HAND or not is_given(w, kept):
+            kept += 1
     b.n = kept

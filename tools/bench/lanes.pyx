@@ -63,7 +63,7 @@ cdef struct lane:
     rte_ring *tx
     rte_mbuf **frames
     uint32_t *entries     # what frames are drawn from: connection << 1 | direction
-    uint32_t n_entries, n_bursts, fed, n_lanes
+    uint32_t n_entries, n_bursts, size, fed, n_lanes
     uint32_t tail_seen[64]
     uint64_t random, left
     uint32_t *rows        # of each turn: ticks, packets, of these taken from others, given to others
@@ -72,7 +72,7 @@ cdef struct lane:
 
 cdef void lane_write(lane *l) noexcept nogil:
     cdef uint32_t i, e
-    for i in range(l.n_bursts * BURST if l.n_bursts * BURST < LANE_FRAMES else LANE_FRAMES):
+    for i in range(l.n_bursts * l.size):
         l.random ^= l.random << 13
         l.random ^= l.random >> 7
         l.random ^= l.random << 17
@@ -115,7 +115,7 @@ cdef uint32_t lane_step(lane *l) noexcept nogil:
     cdef uint32_t packets, now = <uint32_t>((rte_rdtsc() - l.all.zero) / l.all.ticks_per_ms)
     cdef bint feeds = may_feed(l)
     if feeds:
-        rte_ring_enqueue_bulk(l.rx, <void **>(l.frames + l.fed * BURST), BURST, NULL)
+        rte_ring_enqueue_bulk(l.rx, <void **>(l.frames + l.fed * l.size), l.size, NULL)
         l.fed += 1
     ticks = rte_rdtsc()
     packets = l.all.turn(l.w, now)
@@ -191,12 +191,16 @@ cdef class Lanes:
         l.rows = <uint32_t *>calloc(ROWS * COLUMNS, 4)
         l.random = 0x9E3779B97F4A7C15U * (i + 1)
         l.n_entries = l.n_bursts = l.fed = l.n_rows = 0
-        for k in range(LANE_FRAMES):
-            l.frames[k] = rte_pktmbuf_alloc(l.pool)
-            if l.frames[k] == NULL:
-                raise RuntimeError("The packet pool is too small.")
-            rte_pktmbuf_append(l.frames[k], FRAME_BYTES)
         return l
+
+    cdef take_frames(self, lane *l, uint32_t n):
+        cdef uint32_t i
+        for i in range(n):
+            if l.frames[i] == NULL:
+                l.frames[i] = rte_pktmbuf_alloc(l.pool)
+                if l.frames[i] == NULL:
+                    raise RuntimeError("The packet pool is too small.")
+                rte_pktmbuf_append(l.frames[i], FRAME_BYTES)
 
     cdef uint64_t burst(self, lane *l, uint32_t first, int direction, uint8_t flags) except 0:
         """One turn over BURST connections from `first` on, all of this lane; its ticks."""
@@ -234,6 +238,7 @@ cdef class Lanes:
         cdef uint8_t *ip
         cdef flow *answer
         out = array.array("Q")
+        self.take_frames(l, BURST)
         while self.n_connections < until:
             first = self.n_connections
             for i in range(first, first + BURST):
@@ -265,10 +270,14 @@ cdef class Lanes:
             share[owner_of(w.shared, addrs, ports, tuple_hash(&w.table, addrs, ports), 0, &direction)] += 1
         return share
 
-    def feed(self, uint32_t id, entries, uint32_t bursts=LANE_FRAMES // BURST):
-        """What this lane's frames are drawn from in the next race, and how many bursts; nothing: it only takes."""
+    def feed(self, uint32_t id, entries, uint32_t size=BURST):
+        """What this lane's frames are drawn from in the next race, and how many are a burst; nothing: it only takes."""
         cdef lane *l = self.lanes[id]
-        l.n_entries, l.n_bursts = <uint32_t>len(entries), bursts if entries else 0
+        if len(entries) > 2 * self.capacity or size > BURST:
+            raise ValueError("more than there is room for")
+        self.take_frames(l, LANE_FRAMES if entries else 0)
+        l.n_entries, l.size = <uint32_t>len(entries), size
+        l.n_bursts = LANE_FRAMES // size if entries else 0
         for i, entry in enumerate(entries):
             l.entries[i] = entry
 
