@@ -25,7 +25,6 @@ cdef inline void collect_from(worker *w, uint32_t source) noexcept nogil:
         if unlikely(slots[i] & HAND_SEND):
             tx_add(w, m.port, m)
             continue
-        rte_prefetch0(frame_at(m, 0))
         b.pkt[b.n] = m
         b.n += 1
 
