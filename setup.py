@@ -32,7 +32,11 @@ def extension(name: str, source: str) -> Extension:
         [source],
         depends=[
             "setup.py",
-            *(str(p.relative_to(HERE)) for p in sorted((HERE / "fastpath").rglob("*")) if p.suffix in (".h", ".pxd", ".pxi")),
+            *(
+                str(p.relative_to(HERE))
+                for p in sorted((HERE / "fastpath").rglob("*"))
+                if p.suffix in (".h", ".pxd", ".pxi")
+            ),
         ],
         include_dirs=["fastpath"],
         extra_compile_args=[

@@ -5,7 +5,7 @@ its port says that it brings packets to their owners: then schedule looks, when 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastpath.dpdk.eal cimport rte_prefetch0, unlikely
-from fastpath.dpdk.mbuf cimport RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKSUM_MASK
+from fastpath.dpdk.mbuf cimport RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKSUM_MASK, rte_mbuf
 from fastpath.layout cimport (
     ADDRESS_FREE, ARP_TRUNCATED, BRINGS_ALL, FRAGMENT, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, HAND, HANDOVER_FULL,
     ICMP_NOT_HANDLED, ICMP_TRUNCATED, IPV4_BAD_CHECKSUM, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_VERSION, IPV4_TRUNCATED, NOT_FOR_US,
@@ -136,15 +136,16 @@ cdef inline uint8_t classify_ipv4(worker *w, uint32_t i, uint8_t *eth, uint32_t 
 
 cdef inline uint8_t classify_one(worker *w, uint32_t i) noexcept nogil:
     cdef batch *b = &w.batch
-    cdef uint8_t *eth = frame_at(b.pkt[i], 0)
-    cdef uint32_t length = b.pkt[i].data_len
+    cdef rte_mbuf *m = b.pkt[i]
+    cdef uint8_t *eth = frame_at(m, 0)
+    cdef uint32_t length = m.data_len
     cdef uint16_t ethertype
-    if b.pkt[i].nb_segs != 1:
+    if m.nb_segs != 1:
         return drop(b, i, FRAME_SEGMENTED)
     if length < ETH_LEN:
         return drop(b, i, FRAME_TRUNCATED)
     ethertype = load16(eth + ETH_TYPE)
-    if load48(eth + ETH_DST) == w.shared.ports[b.pkt[i].port].mac:
+    if load48(eth + ETH_DST) == w.shared.ports[m.port].mac:
         if ethertype == rte_cpu_to_be_16(ETHERTYPE_IPV4):
             return classify_ipv4(w, i, eth, length)
     elif not eth[ETH_DST] & 1:
@@ -154,12 +155,9 @@ cdef inline uint8_t classify_one(worker *w, uint32_t i) noexcept nogil:
     return PUNT
 
 
-cdef inline bint is_given(worker *w, uint32_t i) noexcept nogil:
-    """Whether the packet has left for the worker that owns it, whose id stands in b.entry[i]; else it ends here."""
-    if hand_over(w, w.batch.entry[i], w.batch.pkt[i], 0):
-        return True
-    w.batch.verdict[i] = drop(&w.batch, i, HANDOVER_FULL)
-    return False
+cdef inline uint8_t give(worker *w, uint32_t i) noexcept nogil:
+    """To the worker that owns it, whose id stands in b.entry[i]."""
+    return HAND if hand_over(w, w.batch.entry[i], w.batch.pkt[i], 0) else drop(&w.batch, i, HANDOVER_FULL)
 
 
 cdef inline void classify(worker *w) noexcept nogil:
@@ -167,9 +165,14 @@ cdef inline void classify(worker *w) noexcept nogil:
     gap would pay for a branch that was predicted wrong."""
     cdef batch *b = &w.batch
     cdef uint32_t i, kept = 0
+    cdef uint8_t verdict
     for i in range(b.n):
         b.pkt[kept] = b.pkt[i]
-        b.verdict[kept] = classify_one(w, kept)
-        if b.verdict[kept] != HAND or not is_given(w, kept):
-            kept += 1
+        verdict = classify_one(w, kept)
+        if unlikely(verdict == HAND):
+            verdict = give(w, kept)
+            if verdict == HAND:
+                continue
+        b.verdict[kept] = verdict
+        kept += 1
     b.n = kept

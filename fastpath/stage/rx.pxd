@@ -29,16 +29,24 @@ cdef inline void collect_from(worker *w, uint32_t source) noexcept nogil:
         b.n += 1
 
 
+cdef inline uint32_t next_source(const worker *w, uint32_t source) noexcept nogil:
+    """The next of the other workers, in a circle."""
+    source = source + 1 if source + 1 < w.shared.n_workers else 0
+    if source != w.id:
+        return source
+    return source + 1 if source + 1 < w.shared.n_workers else 0
+
+
 cdef inline uint32_t collect(worker *w) noexcept nogil:
-    """The batch of packets that were received before. Every other worker is looked at, each time another one first."""
+    """The batch of packets that were received before. All other workers are looked at, each time another one first."""
     cdef batch *b = &w.batch
-    cdef uint32_t i, source = w.first_source
+    cdef uint32_t i
     b.n = b.n_parked = leave_parking(w) if unlikely(w.n_parked) else 0
-    for i in range(w.shared.n_workers):
-        if source != w.id and b.n < BURST:
-            collect_from(w, source)
-        source = source + 1 if source + 1 < w.shared.n_workers else 0
-    w.first_source = source + 1 if source + 1 < w.shared.n_workers else 0
+    for i in range(1, w.shared.n_workers):
+        w.first_source = next_source(w, w.first_source)
+        if b.n < BURST:
+            collect_from(w, w.first_source)
+    w.first_source = next_source(w, w.first_source)
     b.fresh = False
     b.brings = BRINGS_ALL
     return b.n

@@ -1,8 +1,8 @@
 """Ticks per packet with one worker, with several at once, and from worker to worker, on net_ring, in process.
 
-One process a number of workers (one EAL each), run by this one. Ticks of the TSC of whole turns of the shipped engine, over
-their packets: medians of the best of some runs, as the machine does other things. A generator shares its worker's core, and
-its own time is not counted: packets per second are what the ticks allow, not a wall clock's.
+One process a number of workers (one EAL each), run by this one. Ticks of the TSC of whole turns of the shipped engine,
+over their packets: medians of the best of some runs, as the machine does other things. A generator shares its worker's
+core, and its own time is not counted: packets per second are what the ticks allow, not a wall clock's.
 """
 
 import json
@@ -27,6 +27,8 @@ from tools.bench.__main__ import TCP, VIRTUAL, WRR, console, prefer_this_process
 from tools.bench.lanes import Lanes
 
 BURST = 32
+LANE_FRAMES = 1 << 14
+"""Frames of a worker's generator, as in lanes.pyx."""
 PER_WORKER = 16384
 """Connections."""
 OPENED = 8192
@@ -41,8 +43,10 @@ Race = list[tuple[list[Row], int]]
 
 
 def open_engine(workers: int, capacity: int, buffers: int, card: bool = False) -> Lanes:
-    """Worker lcores each on its own CPU as far as there are; they share from then on. capacity: connections of a worker;
-    buffers: packets of all."""
+    """Worker lcores each on its own CPU as far as there are; they share from then on.
+
+    capacity: connections of a worker; buffers: packets of all.
+    """
     cpus = sorted(os.sched_getaffinity(0))
     lcores = ",".join([f"0@{cpus[0]}", *(f"{i + 1}@{cpus[-1 - i % len(cpus)]}" for i in range(workers))])
     memory = ["--no-huge", "-m", str(96 + buffers * 5 // 2000)]
@@ -59,6 +63,11 @@ def open_engine(workers: int, capacity: int, buffers: int, card: bool = False) -
     os.sched_setaffinity(0, {cpus[-1]})
     handles = [engine.handles(worker) for worker in range(workers)]
     return Lanes(handles, environment.worker_lcores, port.mac, VIRTUAL, 80, workers * capacity)
+
+
+def close_engine() -> None:
+    engine.close()
+    shutil.rmtree(f"/var/run/dpdk/scaling-{os.getpid()}", ignore_errors=True)
 
 
 def both(connections: Sequence[int]) -> list[int]:
@@ -199,8 +208,7 @@ def work(what: str, workers: int, extra: int) -> None:
         result = Child(workers, extra).run() if what == "race" else opening(workers, bool(extra))
         print(json.dumps(result))
     finally:
-        engine.close()
-        shutil.rmtree(f"/var/run/dpdk/scaling-{os.getpid()}", ignore_errors=True)
+        close_engine()
 
 
 def text(value: float | None) -> str:
@@ -291,7 +299,7 @@ def command(rounds: int, json_path: str | None) -> None:
     prefer_this_process()
     cpus = len(os.sched_getaffinity(0))
     if cpus < 2:
-        console.print("[red]One CPU: workers share it, and figures of several at once say nothing.[/red]")
+        console.print("One CPU, shared by all workers: figures of several at once say nothing.", style="red")
     races = [child("race", n, rounds) for n in WORKERS if n <= max(cpus, 2)]
     opened = [child("open", n, card) for n in OPENERS for card in (0, 1)]
     console.print(f"{cpus} CPUs, {platform.processor() or platform.machine()}, TSC {races[0]['hz'] / 1e6:.0f} MHz")
