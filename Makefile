@@ -1,6 +1,6 @@
 # jupiter: `make help` lists what there is. What needs root says so itself; `sudo make ...` from a user's checkout is fine.
 .DEFAULT_GOAL := help
-.PHONY: help setup build man demo lab lab-down test vm-test lint bench bench-control bench-idle clean
+.PHONY: help setup build man demo lab lab-down test vm-test lint bench bench-control bench-idle bench-scaling clean
 
 PYTHON      := .venv/bin/python
 ENGINE      := .venv/engine.stamp
@@ -26,7 +26,7 @@ man: setup ## the man pages, from the table of commands and the comments of etc/
 	@tools/as-owner $(PYTHON) -m tools.man build/man
 
 # What tests/fastpath and the benchmark compile beside the data plane.
-$(DEVELOPMENT): $(ENGINE) tests/fastpath/probe.pyx tests/packets/carousel.pyx tools/bench/drive.pyx
+$(DEVELOPMENT): $(ENGINE) tests/fastpath/probe.pyx tests/packets/carousel.pyx $(wildcard tools/bench/*.p[yx][xd])
 	@echo "== Building the tests' probe and the benchmark's driver"
 	@JUPITER_DEVELOPMENT=1 tools/as-owner $(PYTHON) setup.py -q build_ext --inplace
 	@tools/as-owner touch $@
@@ -62,6 +62,9 @@ bench-control: build ## services by the thousand: how fast they are applied, cha
 
 bench-idle: build ## what an idle worker costs, and what its sleep costs the first packet; three minutes (root)
 	@$(PYTHON) -m tools.bench.idle
+
+bench-scaling: build $(DEVELOPMENT) ## ticks per packet with one worker, with several, and from worker to worker (root)
+	@$(PYTHON) -m tools.bench.scaling
 
 clean: ## remove what was built; .venv stays
 	rm -rf build *.egg-info .venv/*.stamp fastpath/*.c fastpath/*.so tests/fastpath/*.c tests/fastpath/*.so tools/bench/*.c tools/bench/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis

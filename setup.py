@@ -68,6 +68,7 @@ if os.environ.get(
             "tests.packets.carousel", "tests/packets/carousel.pyx"
         ),  # packets that go round through running workers
         extension("tools.bench.drive", "tools/bench/drive.pyx"),  # takes turns and times them
+        extension("tools.bench.lanes", "tools/bench/lanes.pyx"),  # ... of several workers at once
         force=True,
     )
 

@@ -34,10 +34,11 @@ cdef inline uint32_t take_in(worker *w, uint32_t port, uint32_t fresh) noexcept 
 
 cdef inline uint32_t worker_turn(worker *w, uint32_t now) noexcept nogil:
     """One turn at `now` (ms); returns the packets received."""
-    cdef uint32_t source, packets = 0
+    cdef uint32_t source, n, packets = 0
     w.now = now
     for source in range(2 * w.shared.n_ports):  # before what a port brings, what came before and waits
-        if take_in(w, source >> 1, source & 1):
+        n = take_in(w, source >> 1, source & 1)
+        if n:
             classify(w)
             lookup(w)
             schedule(w)
@@ -45,7 +46,7 @@ cdef inline uint32_t worker_turn(worker *w, uint32_t now) noexcept nogil:
             rewrite(w)
             punt(w)
             dispatch(w)
-            packets += w.batch.n
+            packets += n
     answer(w)
     flush(w)
     expire(w, packets)

@@ -5,10 +5,10 @@ its port says that it brings packets to their owners: then schedule looks, when 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastpath.dpdk.eal cimport rte_prefetch0, unlikely
-from fastpath.dpdk.mbuf cimport RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKSUM_MASK
+from fastpath.dpdk.mbuf cimport RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKSUM_MASK, rte_mbuf
 from fastpath.layout cimport (
-    ADDRESS_FREE, ARP_TRUNCATED, BRINGS_ALL, FRAGMENT, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, HAND, ICMP_NOT_HANDLED,
-    ICMP_TRUNCATED, IPV4_BAD_CHECKSUM, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_VERSION, IPV4_TRUNCATED, NOT_FOR_US,
+    ADDRESS_FREE, ARP_TRUNCATED, BRINGS_ALL, FRAGMENT, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, HAND, HANDOVER_FULL,
+    ICMP_NOT_HANDLED, ICMP_TRUNCATED, IPV4_BAD_CHECKSUM, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_VERSION, IPV4_TRUNCATED, NOT_FOR_US,
     PROTOCOL_NOT_SERVED, PUNT, SPOOFED_SOURCE, TCP_BAD_OFFSET, TCP_TRUNCATED, UDP_BAD_LENGTH, UDP_TRUNCATED, batch, worker)
 from fastpath.net.arp cimport answer_arp, is_ipv4_over_ethernet
 from fastpath.net.frame cimport frame_at, load16, load32, load48, load64, rte_be_to_cpu_16, rte_cpu_to_be_16
@@ -21,6 +21,7 @@ from fastpath.net.headers cimport (
 from fastpath.net.icmp cimport answer_echo, quoted_flow
 from fastpath.table.batch cimport drop, send_back
 from fastpath.table.connection cimport home_of, tuple_hash
+from fastpath.table.hand_ring cimport hand_over
 from fastpath.table.owner cimport fragment_home, is_anothers
 from fastpath.table.service cimport address_kind, is_no_client
 from fastpath.table.tcp_state cimport EVENT_ACK, tcp_event
@@ -135,15 +136,16 @@ cdef inline uint8_t classify_ipv4(worker *w, uint32_t i, uint8_t *eth, uint32_t 
 
 cdef inline uint8_t classify_one(worker *w, uint32_t i) noexcept nogil:
     cdef batch *b = &w.batch
-    cdef uint8_t *eth = frame_at(b.pkt[i], 0)
-    cdef uint32_t length = b.pkt[i].data_len
+    cdef rte_mbuf *m = b.pkt[i]
+    cdef uint8_t *eth = frame_at(m, 0)
+    cdef uint32_t length = m.data_len
     cdef uint16_t ethertype
-    if b.pkt[i].nb_segs != 1:
+    if m.nb_segs != 1:
         return drop(b, i, FRAME_SEGMENTED)
     if length < ETH_LEN:
         return drop(b, i, FRAME_TRUNCATED)
     ethertype = load16(eth + ETH_TYPE)
-    if load48(eth + ETH_DST) == w.shared.ports[b.pkt[i].port].mac:
+    if load48(eth + ETH_DST) == w.shared.ports[m.port].mac:
         if ethertype == rte_cpu_to_be_16(ETHERTYPE_IPV4):
             return classify_ipv4(w, i, eth, length)
     elif not eth[ETH_DST] & 1:
@@ -153,7 +155,24 @@ cdef inline uint8_t classify_one(worker *w, uint32_t i) noexcept nogil:
     return PUNT
 
 
+cdef inline uint8_t give(worker *w, uint32_t i) noexcept nogil:
+    """To the worker that owns it, whose id stands in b.entry[i]."""
+    return HAND if hand_over(w, w.batch.entry[i], w.batch.pkt[i], 0) else drop(&w.batch, i, HANDOVER_FULL)
+
+
 cdef inline void classify(worker *w) noexcept nogil:
-    cdef uint32_t i
-    for i in range(w.batch.n):
-        w.batch.verdict[i] = classify_one(w, i)
+    """What another worker owns leaves the batch here: whose a packet is cannot be foretold, and each stage that met such a
+    gap would pay for a branch that was predicted wrong."""
+    cdef batch *b = &w.batch
+    cdef uint32_t i, kept = 0
+    cdef uint8_t verdict
+    for i in range(b.n):
+        b.pkt[kept] = b.pkt[i]
+        verdict = classify_one(w, kept)
+        if unlikely(verdict == HAND):
+            verdict = give(w, kept)
+            if verdict == HAND:
+                continue
+        b.verdict[kept] = verdict
+        kept += 1
+    b.n = kept

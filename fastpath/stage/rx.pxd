@@ -25,23 +25,28 @@ cdef inline void collect_from(worker *w, uint32_t source) noexcept nogil:
         if unlikely(slots[i] & HAND_SEND):
             tx_add(w, m.port, m)
             continue
-        rte_prefetch0(frame_at(m, 0))
         b.pkt[b.n] = m
         b.n += 1
 
 
+cdef inline uint32_t next_source(const worker *w, uint32_t source) noexcept nogil:
+    """The next of the other workers, in a circle."""
+    source = source + 1 if source + 1 < w.shared.n_workers else 0
+    if source != w.id:
+        return source
+    return source + 1 if source + 1 < w.shared.n_workers else 0
+
+
 cdef inline uint32_t collect(worker *w) noexcept nogil:
-    """The batch of packets that were received before; which worker is looked at first changes from one time to the next."""
+    """The batch of packets that were received before. All other workers are looked at, each time another one first."""
     cdef batch *b = &w.batch
-    cdef uint32_t i, source = w.first_source
+    cdef uint32_t i
     b.n = b.n_parked = leave_parking(w) if unlikely(w.n_parked) else 0
     for i in range(1, w.shared.n_workers):
-        if source >= w.shared.n_workers:
-            source = 0
-        if source != w.id and b.n < BURST:
-            collect_from(w, source)
-        source += 1
-    w.first_source = source
+        w.first_source = next_source(w, w.first_source)
+        if b.n < BURST:
+            collect_from(w, w.first_source)
+    w.first_source = next_source(w, w.first_source)
     b.fresh = False
     b.brings = BRINGS_ALL
     return b.n

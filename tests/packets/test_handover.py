@@ -112,6 +112,19 @@ def test_full_ring(director: Director) -> None:
     assert director.send(inbound(tcp("A", sport=slow))).one()
 
 
+@pytest.mark.parametrize("giver", [0, 2])
+def test_every_turn_looks_at_all_the_others(director: Director, giver: int) -> None:
+    """What a worker has handed over is taken by the next turn of its owner."""
+    director.service()
+    director.send(*[inbound(tcp("S", sport=n)) for n in SPORTS])
+    theirs = next(n for n, owner in owners(director).items() if owner == 1)
+    for _ in range(WORKERS):
+        engine.run_once([inbound(tcp("A", sport=theirs))], giver, director.seconds())
+        turns = engine.worker_counters()[1].turns
+        assert len(engine.run_once([], 1, director.seconds())) == 1
+        assert engine.worker_counters()[1].turns == turns + 1
+
+
 def drops_by_worker(reason: str) -> list[int]:
     return [engine.drops(worker)[reason] for worker in range(WORKERS)]
 

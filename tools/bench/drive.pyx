@@ -8,31 +8,27 @@ import array
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
 
 from fastpath.dpdk.eal cimport rte_get_tsc_hz, rte_rdtsc
 from fastpath.dpdk.ethdev cimport rte_eth_rx_burst, rte_eth_tx_burst
 from fastpath.dpdk.mbuf cimport (
     rte_mbuf, rte_mempool, rte_pktmbuf_alloc, rte_pktmbuf_append, rte_ring)
-from fastpath.layout cimport BURST, INBOUND, OUTBOUND, worker
-from fastpath.net.checksum cimport compute, fold
-from fastpath.net.frame cimport (
-    frame_at, load16, load32, rte_be_to_cpu_16, rte_cpu_to_be_16, rte_cpu_to_be_32, store16, store32, store48)
-from fastpath.net.headers cimport *
-
-cdef extern from "<rte_ring.h>" nogil:
-    unsigned int rte_ring_enqueue_bulk(rte_ring *r, void *const *table, unsigned int n, unsigned int *free_space)
-    unsigned int rte_ring_dequeue_bulk(rte_ring *r, void **table, unsigned int n, unsigned int *available)
+from fastpath.layout cimport BURST, INBOUND, OUTBOUND, flow, worker
+from fastpath.net.checksum cimport compute
+from fastpath.net.frame cimport frame_at, load16, load32, rte_cpu_to_be_16, rte_cpu_to_be_32
+from fastpath.net.headers cimport ETH_LEN, IPV4_DST, IPV4_LEN, IPV4_SRC, IPV4_TTL
+from tools.bench.frames cimport (
+    ACK, FRAME_BYTES, PSH_ACK, SYN, rte_ring_dequeue_bulk, rte_ring_enqueue_bulk, tcp_checksum, write_tcp)
 
 ctypedef uint32_t (*turn_function)(worker *, uint32_t) noexcept nogil
 
 cdef extern from *:
     """
-    enum { FRAMES = 1 << 16, FRAME_BYTES = 60, VERIFY_EVERY = 1000, SYN = 0x02, ACK = 0x10, PSH_ACK = 0x18 };
+    enum { FRAMES = 1 << 16, VERIFY_EVERY = 1000 };
     struct known { uint32_t local; uint16_t lport; uint16_t rport; uint32_t real; };
     """
     enum:
-        FRAMES, FRAME_BYTES, VERIFY_EVERY, SYN, ACK, PSH_ACK
+        FRAMES, VERIFY_EVERY
     struct known:
         uint32_t local
         uint16_t lport, rport
@@ -94,39 +90,14 @@ cdef class Drive:
 
     cdef void write_frame(self, rte_mbuf *m, uint32_t i, int direction, uint8_t flags) noexcept nogil:
         """A TCP frame of connection i: from its client, or from its server."""
-        cdef uint8_t *eth = frame_at(m, 0)
-        cdef uint8_t *ip = eth + ETH_LEN
-        cdef uint8_t *tcp = ip + IPV4_LEN
-        memset(eth, 0, FRAME_BYTES)
-        store48(eth + ETH_DST, self.mac)
-        eth[ETH_SRC] = 2
-        eth[ETH_SRC + 5] = <uint8_t>(1 + direction)
-        store16(eth + ETH_TYPE, rte_cpu_to_be_16(ETHERTYPE_IPV4))
-        ip[0] = 0x45
-        store16(ip + IPV4_TOTAL_LENGTH, rte_cpu_to_be_16(FRAME_BYTES - ETH_LEN))
-        ip[IPV4_TTL] = 64
-        ip[IPV4_PROTOCOL] = PROTO_TCP
+        cdef flow f
         if direction == INBOUND:
-            store32(ip + IPV4_SRC, rte_cpu_to_be_32(0x14000000 + (i >> 3)))
-            store16(tcp + L4_SPORT, rte_cpu_to_be_16(<uint16_t>(1024 + (i & 7) * 7919)))
-            store32(ip + IPV4_DST, self.vaddr)
-            store16(tcp + L4_DPORT, self.vport)
+            f.saddr, f.daddr = rte_cpu_to_be_32(0x14000000 + (i >> 3)), self.vaddr
+            f.sport, f.dport = rte_cpu_to_be_16(<uint16_t>(1024 + (i & 7) * 7919)), self.vport
         else:
-            store32(ip + IPV4_SRC, self.connections[i].real)
-            store16(tcp + L4_SPORT, self.connections[i].rport)
-            store32(ip + IPV4_DST, self.connections[i].local)
-            store16(tcp + L4_DPORT, self.connections[i].lport)
-        tcp[TCP_OFFSET] = 0x50
-        tcp[TCP_FLAGS] = flags
-        store16(ip + IPV4_CHECKSUM, compute(ip, IPV4_LEN))
-        store16(tcp + TCP_CHECKSUM, self.tcp_checksum(ip))
-
-    cdef uint16_t tcp_checksum(self, uint8_t *ip) noexcept nogil:
-        """Of the whole segment with its pseudo header, the checksum field included: 0 on a packet that is right."""
-        cdef uint32_t length = rte_be_to_cpu_16(load16(ip + IPV4_TOTAL_LENGTH)) - IPV4_LEN
-        cdef uint64_t sum = <uint64_t>load32(ip + IPV4_SRC) + load32(ip + IPV4_DST) + rte_cpu_to_be_16(PROTO_TCP)
-        sum += rte_cpu_to_be_16(<uint16_t>length) + <uint16_t>~compute(ip + IPV4_LEN, length)
-        return <uint16_t>~fold(sum)
+            f.saddr, f.daddr = self.connections[i].real, self.connections[i].local
+            f.sport, f.dport = self.connections[i].rport, self.connections[i].lport
+        write_tcp(m, self.mac, <uint8_t>(1 + direction), &f, flags)
 
     cdef int burst(self, rte_mbuf **frames, uint64_t *ticks) except -1:
         """One turn over BURST frames; they come back rewritten. Raises when one of them was not forwarded."""
@@ -194,7 +165,7 @@ cdef class Drive:
     cdef verify(self, rte_mbuf *m, uint32_t i, int direction):
         """One in VERIFY_EVERY: the other end's addresses, TTL, both checksums."""
         cdef uint8_t *ip = frame_at(m, ETH_LEN)
-        cdef bint right = compute(ip, IPV4_LEN) == 0 and self.tcp_checksum(ip) == 0 and ip[IPV4_TTL] == 63
+        cdef bint right = compute(ip, IPV4_LEN) == 0 and tcp_checksum(ip) == 0 and ip[IPV4_TTL] == 63
         if direction == INBOUND:
             right = right and load32(ip + IPV4_SRC) == self.connections[i].local and load16(
                 ip + IPV4_LEN) == self.connections[i].lport and load32(ip + IPV4_DST) == self.connections[i].real
