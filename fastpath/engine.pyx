@@ -36,6 +36,7 @@ from fastpath.table.service cimport IPONLY, IPPORT, LC, N_SCHEDULERS, RR, WLC, W
 from fastpath.table.service_map cimport (
     map_drop_service, map_find, map_has_room, map_key, map_new, map_put, map_put_service)
 from fastpath.table.tcp_state cimport state_names, timeout_of
+from fastpath.table.tx cimport tx_add
 from fastpath.worker cimport worker_main, worker_turn
 
 

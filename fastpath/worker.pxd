@@ -33,8 +33,9 @@ cdef inline uint32_t take_in(worker *w, uint32_t port, uint32_t fresh) noexcept 
 
 
 cdef inline uint32_t worker_turn(worker *w, uint32_t now) noexcept nogil:
-    """One turn at `now` (ms); returns the packets received."""
+    """One turn at `now` (ms); returns the packets received, or, of none, those that it only sent for others."""
     cdef uint32_t source, n, packets = 0
+    cdef uint64_t handed_in = w.handed_in
     w.now = now
     for source in range(2 * w.shared.n_ports):  # before what a port brings, what came before and waits
         n = take_in(w, source >> 1, source & 1)
@@ -53,7 +54,7 @@ cdef inline uint32_t worker_turn(worker *w, uint32_t now) noexcept nogil:
     w.turns += 1
     w.busy_turns += packets != 0
     w.packets += packets
-    return packets
+    return packets if packets else <uint32_t>(w.handed_in - handed_in)
 
 
 cdef inline int worker_main(void *argument) noexcept nogil:

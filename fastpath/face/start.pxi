@@ -230,8 +230,10 @@ def stop():
     for i in range(S.n_workers):
         if W[i] != NULL:
             empty_parking(W[i])
-            empty_rings(W[i])
             deliver(i)
+    for i in range(S.n_workers):
+        if W[i] != NULL:
+            empty_rings(W[i])  # what deliver() has sent by other workers, too
     while kernel_looping:
         time.sleep(0.001)
 
@@ -242,16 +244,22 @@ cdef wait_lcore(unsigned int lcore):
 
 
 cdef empty_rings(worker *w):
-    """What was handed over and not taken is gone, under the reason of what is handed over too fast."""
+    """What only was to be sent still is; what was to be received is gone, under the reason of what comes too fast."""
     cdef size_t slots[32]
+    cdef rte_mbuf *m
     cdef uint32_t n
     for source in range(S.n_workers):
-        n = 1
-        while source != w.id and n:
+        n = w.hand_from[source] != NULL  # its own; or all, where init() has failed
+        while n:
             n = hand_take(w.hand_from[source], slots, 32)
             for i in range(n):
-                rte_pktmbuf_free(<rte_mbuf *>(slots[i] & ~<size_t>HAND_SEND))
-            w.drops[HANDOVER_FULL] += n
+                m = <rte_mbuf *>(slots[i] & ~<size_t>HAND_SEND)
+                if slots[i] & HAND_SEND:
+                    tx_add(w, m.port, m)
+                    continue
+                w.drops[HANDOVER_FULL] += 1
+                rte_pktmbuf_free(m)
+    flush(w)
 
 
 def close():

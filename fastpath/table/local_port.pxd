@@ -67,7 +67,7 @@ cdef inline uint64_t choose_local(worker *w, uint32_t id, const port *p, const l
             continue
         addrs, ports = flow_addrs(answer), flow_ports(answer, s.protocol)
         hash = tuple_hash(&w.table, addrs, ports)
-        if hash != 0 and owner_of(w.shared, addrs, ports, hash, w.id, &direction) == w.id and find(
+        if hash != 0 and owner_of(w.shared, addrs, ports, hash, &direction) == w.id and find(
                 &w.table, addrs, ports, hash) == NONE:
             return hash
     return 0

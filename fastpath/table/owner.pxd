@@ -24,19 +24,16 @@ cdef inline uint32_t hash_owner(uint64_t hash, uint32_t n_workers) noexcept nogi
     return <uint32_t>(((hash >> 16 & 0xFFFF) * n_workers) >> 16)
 
 
-cdef inline uint32_t owner(const shared *s, uint64_t addrs, uint64_t ports, uint64_t hash, uint32_t nobody,
-                           uint8_t *direction) noexcept nogil:
-    """Of a whole TCP or UDP packet, by its tuple and our hash of it. `nobody`: the answer where its destination is neither
-    a virtual nor a local address. direction: becomes the BRINGS_ bit that its port should have, 0 for nobody's."""
+cdef inline uint32_t owner(const shared *s, uint64_t addrs, uint64_t ports, uint64_t hash, uint8_t *direction) noexcept nogil:
+    """Of a whole TCP or UDP packet, by its tuple and our hash of it. What goes to no address of ours may be a client's all the
+    same, of a service that is gone but for its connections: one function for both. direction: becomes the BRINGS_ bit that
+    its port should have, 0 where the address is not ours."""
     cdef uint32_t value = 0
     cdef uint8_t kind = map_find(s.map, map_key(<be32>(addrs >> 32), 0, 0), &value)
     cdef const port *p
-    direction[0] = 0
-    if kind == ADDRESS_VIRTUAL:
-        direction[0] = BRINGS_INBOUND
-        return hash_owner(hash, s.n_workers) if s.inbound == NULL else rss_queue(s.inbound, addrs, ports)
     if kind != ADDRESS_LOCAL:
-        return nobody
+        direction[0] = BRINGS_INBOUND if kind == ADDRESS_VIRTUAL else 0
+        return hash_owner(hash, s.n_workers) if s.inbound == NULL else rss_queue(s.inbound, addrs, ports)
     direction[0] = BRINGS_OUTBOUND
     p = &s.ports[value & 0xFFFF]
     if p.owned_by == BY_HASH:
@@ -44,11 +41,11 @@ cdef inline uint32_t owner(const shared *s, uint64_t addrs, uint64_t ports, uint
     return rss_queue(p.rss, addrs, ports) if p.owned_by == BY_RSS else value >> 16
 
 
-cdef inline uint32_t owner_of(const shared *s, uint64_t addrs, uint64_t ports, uint64_t hash, uint32_t nobody,
+cdef inline uint32_t owner_of(const shared *s, uint64_t addrs, uint64_t ports, uint64_t hash,
                               uint8_t *direction) noexcept nogil:
     """owner(), without a look at the map where our hash decides about everything; direction is then 0."""
     direction[0] = 0
-    return hash_owner(hash, s.n_workers) if s.all_by_hash else owner(s, addrs, ports, hash, nobody, direction)
+    return hash_owner(hash, s.n_workers) if s.all_by_hash else owner(s, addrs, ports, hash, direction)
 
 
 cdef inline uint32_t fragment_home(const shared *s, uint64_t addrs, uint16_t id, uint8_t protocol, uint64_t key0,
@@ -69,7 +66,7 @@ cdef inline bint is_anothers(worker *w, uint32_t i, uint64_t addrs, uint64_t por
     cdef uint8_t direction
     if w.shared.n_workers == 1 or not b.fresh:
         return False
-    b.entry[i] = owner_of(w.shared, addrs, ports, hash, w.id, &direction)
+    b.entry[i] = owner_of(w.shared, addrs, ports, hash, &direction)
     if b.entry[i] == w.id:
         return False
     w.ports[b.pkt[i].port].strays += (claimed & direction) != 0

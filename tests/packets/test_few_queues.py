@@ -51,3 +51,18 @@ def test_whoever_sends_does_not_keep_up(director: Director) -> None:
     assert engine.drops(2)["handover_full"] == before + 512
     assert len(engine.run_once([], 0, director.seconds())) == 512
     director.send(inbound(tcp("A", sport=port)), worker=1).one()
+
+
+def test_what_is_asked_at_the_end_leaves_too(director: Director) -> None:
+    """B26: stop() has questions answered; what a worker without a queue then sends leaves by one that has stopped as well."""
+    director.service()
+    sent = director.send(*[inbound(tcp("S", sport=n)) for n in SPORTS]).to_network
+    director.send(*[outbound(p, tcp("SA")) for p in sent])
+    director.send(*[inbound(tcp("A", sport=n)) for n in SPORTS])
+    director.remove(0, reset=[0])
+    before = engine.drops()
+    resets = engine.sweep(2).result()
+    engine.stop()
+    assert resets > 0
+    assert engine.drops() == before
+    assert len(engine.run_once([], 0, director.seconds())) == 2 * resets

@@ -48,3 +48,14 @@ def test_rules_that_are_ignored_are_found_out(director: Director) -> None:
     assert reason.startswith("flow found out: ")
     assert engine.port_info(0).steering == "ring"
     assert len(director.send(*[outbound(p, tcp("SA")) for p in sent], worker=2).to_network) == 300
+
+
+def test_tcp_of_a_removed_service_lives_on(director: Director) -> None:
+    """B26: its clients' packets come to their connections, whichever queue brings them, though the address is gone."""
+    director.locals(*LOCALS)
+    director.service()
+    director.send(*[inbound(tcp("S", sport=n)) for n in SPORTS], worker=1)
+    director.remove(0)
+    for receiver in range(WORKERS):
+        left = director.send(*[inbound(tcp("A", sport=n)) for n in SPORTS], worker=receiver)
+        assert (len(left.to_network), len(left.to_kernel)) == (len(SPORTS), 0)

@@ -97,6 +97,16 @@ def test_a_port_without_a_card_looks_first(director: Director) -> None:
     assert len(director.send(*acks, worker=1).to_network) == len(SPORTS)
 
 
+def test_tcp_of_a_removed_service_lives_on(director: Director) -> None:
+    """B26: what comes by a port that steers nothing finds its connection, though the virtual address is gone."""
+    director.service()
+    by_card(director, *[inbound(tcp("S", sport=n)) for n in SPORTS])
+    director.remove(0)
+    acks = [(1, frame(IP(src="1.1.1.1", dst="10.0.1.1"), tcp("A", sport=n), dst=SECOND_MAC)) for n in SPORTS]
+    for worker in range(WORKERS):
+        assert len(director.send(*acks, worker=worker).to_network) == len(SPORTS)
+
+
 def test_both_ports_are_named(director: Director) -> None:
     """What steers each port."""
     assert [engine.port_info(port).steering for port in (0, 1)] == ["rss", "ring"]

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-SIZES = {"tcp": 6000, "udp": 1000}
+SIZES = {"tcp": 1000, "udp": 1000}
 PAUSE = 1.0
 PATIENCE = {"tcp": 60.0, "udp": 3.0}
 """Seconds for an answer."""
