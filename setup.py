@@ -59,16 +59,16 @@ def compiled(*extensions: Extension, force: bool = False) -> list[Extension]:
 
 
 modules = compiled(extension("fastpath.engine", "fastpath/engine.pyx"))
-if os.environ.get(
-    "JUPITER_DEVELOPMENT"
-):  # not part of the product; make knows when, cythonize misses cimported modules
+# Not part of the product; make knows when, cythonize misses cimported modules.
+if os.environ.get("JUPITER_DEVELOPMENT"):
     modules += compiled(
-        extension("tests.fastpath.probe", "tests/fastpath/probe.pyx"),  # the inline functions, callable from Python
-        extension(
-            "tests.packets.carousel", "tests/packets/carousel.pyx"
-        ),  # packets that go round through running workers
-        extension("tools.bench.drive", "tools/bench/drive.pyx"),  # takes turns and times them
-        extension("tools.bench.lanes", "tools/bench/lanes.pyx"),  # ... of several workers at once
+        # The inline functions, callable from Python.
+        extension("tests.fastpath.probe", "tests/fastpath/probe.pyx"),
+        # Packets that go round through running workers.
+        extension("tests.packets.carousel", "tests/packets/carousel.pyx"),
+        # Takes turns and times them; of several workers at once.
+        extension("tools.bench.drive", "tools/bench/drive.pyx"),
+        extension("tools.bench.lanes", "tools/bench/lanes.pyx"),
         force=True,
     )
 
