@@ -55,7 +55,7 @@ cdef inline void hand_publish(worker *w) noexcept nogil:
 
 
 cdef inline uint32_t hand_take(hand_ring *r, size_t *slots, uint32_t room) noexcept nogil:
-    """Move up to `room` slots out; how many. The first lines of mbufs and frames, which another core had last, are on the way."""
+    """Move up to `room` slots out; how many. First lines of mbufs and frames, which another core had, are on the way."""
     cdef uint32_t n = r.head_seen - r.tail
     cdef uint32_t i
     if n == 0:

@@ -70,74 +70,74 @@ cdef struct lane:
     uint32_t n_rows
 
 
-cdef void lane_write(lane *l) noexcept nogil:
+cdef void lane_write(lane *me) noexcept nogil:
     cdef uint32_t i, e
-    for i in range(l.n_bursts * l.size):
-        l.random ^= l.random << 13
-        l.random ^= l.random >> 7
-        l.random ^= l.random << 17
-        e = l.entries[(l.random >> 32) * l.n_entries >> 32]
-        write_tcp(l.frames[i], l.all.mac, <uint8_t>(1 + (e & 1)), &l.all.flows[e], PSH_ACK)
-        rte_mbuf_refcnt_set(l.frames[i], 2)
+    for i in range(me.n_bursts * me.size):
+        me.random ^= me.random << 13
+        me.random ^= me.random >> 7
+        me.random ^= me.random << 17
+        e = me.entries[(me.random >> 32) * me.n_entries >> 32]
+        write_tcp(me.frames[i], me.all.mac, <uint8_t>(1 + (e & 1)), &me.all.flows[e], PSH_ACK)
+        rte_mbuf_refcnt_set(me.frames[i], 2)
 
 
-cdef bint may_feed(lane *l) noexcept nogil:
+cdef bint may_feed(lane *me) noexcept nogil:
     """Not while another worker is far behind; asked again only after a while, as its line would move each time."""
     cdef uint32_t other
     cdef hand_ring *r
-    if l.fed == l.n_bursts:
+    if me.fed == me.n_bursts:
         return False
-    for other in range(l.all.n_workers if l.all.depth else 0):
-        r = l.w.hand_to[other]
-        if other == l.w.id or r.filled - l.tail_seen[other] <= l.all.depth:
+    for other in range(me.all.n_workers if me.all.depth else 0):
+        r = me.w.hand_to[other]
+        if other == me.w.id or r.filled - me.tail_seen[other] <= me.all.depth:
             continue
-        l.tail_seen[other] = load_acquire(&r.tail)
-        if r.filled - l.tail_seen[other] > l.all.depth:
+        me.tail_seen[other] = load_acquire(&r.tail)
+        if r.filled - me.tail_seen[other] > me.all.depth:
             for _ in range(20):
                 rte_pause()
             return False
     return True
 
 
-cdef void lane_row(lane *l, uint64_t ticks, uint32_t packets, uint64_t taken, uint64_t given) noexcept nogil:
-    cdef uint32_t *row = l.rows + l.n_rows * COLUMNS
+cdef void lane_row(lane *me, uint64_t ticks, uint32_t packets, uint64_t taken, uint64_t given) noexcept nogil:
+    cdef uint32_t *row = me.rows + me.n_rows * COLUMNS
     # Only while all lanes feed: else the others' load would be less than was asked for.
-    if packets == 0 or l.n_rows == ROWS or load_acquire(&l.all.feeding) != l.all.feeders:
+    if packets == 0 or me.n_rows == ROWS or load_acquire(&me.all.feeding) != me.all.feeders:
         return
     row[0], row[1], row[2], row[3] = <uint32_t>ticks, packets, <uint32_t>taken, <uint32_t>given
-    l.n_rows += 1
+    me.n_rows += 1
 
 
-cdef uint32_t lane_step(lane *l) noexcept nogil:
+cdef uint32_t lane_step(lane *me) noexcept nogil:
     """Feed, take a turn, drain; how many packets the turn had."""
     cdef void *out[64]
-    cdef uint64_t ticks, taken = l.w.handed_in, given = l.w.handed_out
-    cdef uint32_t packets, now = <uint32_t>((rte_rdtsc() - l.all.zero) / l.all.ticks_per_ms)
-    cdef bint feeds = may_feed(l)
+    cdef uint64_t ticks, taken = me.w.handed_in, given = me.w.handed_out
+    cdef uint32_t packets, now = <uint32_t>((rte_rdtsc() - me.all.zero) / me.all.ticks_per_ms)
+    cdef bint feeds = may_feed(me)
     if feeds:
-        rte_ring_enqueue_bulk(l.rx, <void **>(l.frames + l.fed * l.size), l.size, NULL)
-        l.fed += 1
+        rte_ring_enqueue_bulk(me.rx, <void **>(me.frames + me.fed * me.size), me.size, NULL)
+        me.fed += 1
     ticks = rte_rdtsc()
-    packets = l.all.turn(l.w, now)
+    packets = me.all.turn(me.w, now)
     ticks = rte_rdtsc() - ticks
-    lane_row(l, ticks, packets, l.w.handed_in - taken, l.w.handed_out - given)
-    l.left += rte_ring_dequeue_burst(l.tx, out, 64, NULL)
-    if feeds and l.fed == l.n_bursts:
-        add(&l.all.feeding, -1)
+    lane_row(me, ticks, packets, me.w.handed_in - taken, me.w.handed_out - given)
+    me.left += rte_ring_dequeue_burst(me.tx, out, 64, NULL)
+    if feeds and me.fed == me.n_bursts:
+        add(&me.all.feeding, -1)
     return packets
 
 
 cdef int lane_main(void *argument) noexcept nogil:
     """What an lcore runs."""
-    cdef lane *l = <lane *>argument
+    cdef lane *me = <lane *>argument
     cdef bint over = False
-    lane_write(l)
-    add(&l.all.arrived, 1)
-    while load_acquire(&l.all.arrived) < l.n_lanes:
+    lane_write(me)
+    add(&me.all.arrived, 1)
+    while load_acquire(&me.all.arrived) < me.n_lanes:
         sched_yield()
-    while lane_step(l) or not over:
-        over = load_acquire(&l.all.feeding) == 0  # before the turn that finds nothing
-    add(&l.all.finished, 1)
+    while lane_step(me) or not over:
+        over = load_acquire(&me.all.feeding) == 0  # before the turn that finds nothing
+    add(&me.all.finished, 1)
     return 0
 
 
@@ -180,39 +180,39 @@ cdef class Lanes:
             self.lanes[i] = self.make_lane(handle, i)
 
     cdef lane *make_lane(self, handle, uint32_t i) except NULL:
-        cdef lane *l = <lane *>aligned_alloc(128, (sizeof(lane) + 255) // 128 * 128)
-        l.all = self.all
-        l.w = <worker *><size_t>handle.worker
-        l.pool = <rte_mempool *><size_t>handle.pool
-        l.rx = <rte_ring *><size_t>handle.rx_ring
-        l.tx = <rte_ring *><size_t>handle.tx_ring
-        l.frames = <rte_mbuf **>calloc(LANE_FRAMES, sizeof(void *))
-        l.entries = <uint32_t *>calloc(2 * self.capacity, 4)
-        l.rows = <uint32_t *>calloc(ROWS * COLUMNS, 4)
-        l.random = 0x9E3779B97F4A7C15U * (i + 1)
-        l.n_entries = l.n_bursts = l.fed = l.n_rows = 0
-        return l
+        cdef lane *me = <lane *>aligned_alloc(128, (sizeof(lane) + 255) // 128 * 128)
+        me.all = self.all
+        me.w = <worker *><size_t>handle.worker
+        me.pool = <rte_mempool *><size_t>handle.pool
+        me.rx = <rte_ring *><size_t>handle.rx_ring
+        me.tx = <rte_ring *><size_t>handle.tx_ring
+        me.frames = <rte_mbuf **>calloc(LANE_FRAMES, sizeof(void *))
+        me.entries = <uint32_t *>calloc(2 * self.capacity, 4)
+        me.rows = <uint32_t *>calloc(ROWS * COLUMNS, 4)
+        me.random = 0x9E3779B97F4A7C15U * (i + 1)
+        me.n_entries = me.n_bursts = me.fed = me.n_rows = 0
+        return me
 
-    cdef take_frames(self, lane *l, uint32_t n):
+    cdef take_frames(self, lane *me, uint32_t n):
         cdef uint32_t i
         for i in range(n):
-            if l.frames[i] == NULL:
-                l.frames[i] = rte_pktmbuf_alloc(l.pool)
-                if l.frames[i] == NULL:
+            if me.frames[i] == NULL:
+                me.frames[i] = rte_pktmbuf_alloc(me.pool)
+                if me.frames[i] == NULL:
                     raise RuntimeError("The packet pool is too small.")
-                rte_pktmbuf_append(l.frames[i], FRAME_BYTES)
+                rte_pktmbuf_append(me.frames[i], FRAME_BYTES)
 
-    cdef uint64_t burst(self, lane *l, uint32_t first, int direction, uint8_t flags) except 0:
+    cdef uint64_t burst(self, lane *me, uint32_t first, int direction, uint8_t flags) except 0:
         """One turn over BURST connections from `first` on, all of this lane; its ticks."""
         cdef uint32_t i
         cdef uint64_t ticks
         for i in range(BURST):
-            write_tcp(l.frames[i], self.all.mac, <uint8_t>(1 + direction), &self.all.flows[2 * (first + i) + direction], flags)
-        rte_ring_enqueue_bulk(l.rx, <void **>l.frames, BURST, NULL)
+            write_tcp(me.frames[i], self.all.mac, <uint8_t>(1 + direction), &self.all.flows[2 * (first + i) + direction], flags)
+        rte_ring_enqueue_bulk(me.rx, <void **>me.frames, BURST, NULL)
         ticks = rte_rdtsc()
-        self.all.turn(l.w, <uint32_t>((rte_rdtsc() - self.all.zero) / self.all.ticks_per_ms))
+        self.all.turn(me.w, <uint32_t>((rte_rdtsc() - self.all.zero) / self.all.ticks_per_ms))
         ticks = rte_rdtsc() - ticks
-        if rte_ring_dequeue_bulk(l.tx, <void **>l.frames, BURST, NULL) != BURST:
+        if rte_ring_dequeue_bulk(me.tx, <void **>me.frames, BURST, NULL) != BURST:
             raise RuntimeError("The engine did not forward every frame of a burst: see its drops.")
         return ticks
 
@@ -233,23 +233,23 @@ cdef class Lanes:
 
     def open(self, uint32_t id, uint32_t n, bint one_address=False):
         """n more connections that worker `id` owns (a multiple of BURST), by whole handshakes; ticks of each burst of SYN."""
-        cdef lane *l = self.lanes[id]
+        cdef lane *me = self.lanes[id]
         cdef uint32_t first, i, until = self.n_connections + n
         cdef uint8_t *ip
         cdef flow *answer
         out = array.array("Q")
-        self.take_frames(l, BURST)
+        self.take_frames(me, BURST)
         while self.n_connections < until:
             first = self.n_connections
             for i in range(first, first + BURST):
                 self.all.flows[2 * i], self.owners[i] = self.draw_for(id, one_address), <uint8_t>id
-            out.append(self.burst(l, first, INBOUND, SYN))
+            out.append(self.burst(me, first, INBOUND, SYN))
             for i in range(BURST):
-                ip, answer = frame_at(l.frames[i], ETH_LEN), &self.all.flows[2 * (first + i) + 1]
+                ip, answer = frame_at(me.frames[i], ETH_LEN), &self.all.flows[2 * (first + i) + 1]
                 answer.daddr, answer.saddr = load32(ip + IPV4_SRC), load32(ip + IPV4_DST)
                 answer.dport, answer.sport = load16(ip + IPV4_LEN), load16(ip + IPV4_LEN + 2)
-            self.burst(l, first, OUTBOUND, SYN | ACK)
-            self.burst(l, first, INBOUND, ACK)
+            self.burst(me, first, OUTBOUND, SYN | ACK)
+            self.burst(me, first, INBOUND, ACK)
             self.n_connections += BURST
         return out
 
@@ -272,14 +272,14 @@ cdef class Lanes:
 
     def feed(self, uint32_t id, entries, uint32_t size=BURST):
         """What this lane's frames are drawn from in the next race, and how many are a burst; nothing: it only takes."""
-        cdef lane *l = self.lanes[id]
+        cdef lane *me = self.lanes[id]
         if len(entries) > 2 * self.capacity or size > BURST:
             raise ValueError("more than there is room for")
-        self.take_frames(l, LANE_FRAMES if entries else 0)
-        l.n_entries, l.size = <uint32_t>len(entries), size
-        l.n_bursts = LANE_FRAMES // size if entries else 0
+        self.take_frames(me, LANE_FRAMES if entries else 0)
+        me.n_entries, me.size = <uint32_t>len(entries), size
+        me.n_bursts = LANE_FRAMES // size if entries else 0
         for i, entry in enumerate(entries):
-            l.entries[i] = entry
+            me.entries[i] = entry
 
     def race(self, ids, uint32_t depth=HAND_SLOTS // 2, bint threads=True):
         """All of these lanes at once. Of each: its turns as rows of (ticks, packets, of these taken, given), and how many
@@ -315,8 +315,8 @@ cdef class Lanes:
             lcore = number
             rte_eal_wait_lcore(lcore)
 
-    cdef rows_of(self, lane *l):
-        return [(l.rows[4 * i], l.rows[4 * i + 1], l.rows[4 * i + 2], l.rows[4 * i + 3]) for i in range(l.n_rows)]
+    cdef rows_of(self, lane *me):
+        return [(me.rows[4 * i], me.rows[4 * i + 1], me.rows[4 * i + 2], me.rows[4 * i + 3]) for i in range(me.n_rows)]
 
     def __dealloc__(self):
         for i in range(self.n):

@@ -81,13 +81,16 @@ def cost(rows: list[Row], over: Callable[[Row], int] = lambda row: row[1], least
     return statistics.median(found) if len(found) > 20 else None
 
 
-def best(rounds: int, measure: Callable[[], list[float | None]]) -> list[float | None]:
-    """Each figure's lowest of some runs, apart in time: others disturb for longer than one takes."""
+def best(
+    rounds: int, measure: Callable[[], list[float | None]], choose: Callable[..., float | None] = min
+) -> list[float | None]:
+    """Each figure's lowest (or what is chosen) of some runs, apart in time: others disturb for longer than one takes."""
     runs = []
     for _ in range(rounds):
         runs.append(measure())
         time.sleep(PAUSE)
-    return [min((x for x in column if x is not None), default=None) for column in zip(*runs, strict=True)]
+    columns = [[x for x in column if x is not None] for column in zip(*runs, strict=True)]
+    return [choose(column) if column else None for column in columns]
 
 
 class Child:
@@ -160,7 +163,9 @@ class Child:
             first, second = (rows for rows, _ in self.race(depth=0)[:2])
             return [cost(first), cost(second, lambda row: 1), cost(second)]
 
-        first, turn, second = best(self.rounds, once)
+        first, turn, second = best(
+            self.rounds, once, statistics.median
+        )  # the lowest would be that of a resting elephant
         dropped = {k: n - before[k] for k, n in engine.drops().items() if n != before[k]}
         full = dropped.get("handover_full", 0)
         offered = engine.worker_counters()[0].handed_out - handed + full
