@@ -1,9 +1,9 @@
 """When a worker sleeps, and what wakes it (idle = adaptive).
 
 After a while without packets it lies down (table/bell.pxd), takes one more turn, and if that, too, found nothing, waits in
-ppoll(2): for the descriptors of its queues, for its bell, or until something of its own is due. RCU does not wait for one that
-sleeps. A queue without a descriptor is looked at again after a sleep that grows, as long as nothing comes. Receive interrupts of
-cards are not used: on emulated ones every call succeeds, and some never wake (igb under UIO, e1000 under VFIO).
+ppoll(2): for the descriptors of its queues, for its bell, or until something of its own is due. RCU does not wait for one
+that sleeps. A queue without a descriptor is looked at again after a sleep that grows, as long as nothing comes. Receive
+interrupts of cards are not used: on emulated ones every call succeeds, and some never wake (igb under UIO, e1000 under VFIO).
 """
 
 from libc.stdint cimport uint32_t, uint64_t

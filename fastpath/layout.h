@@ -237,7 +237,7 @@ struct frame_ring {
 
 /* ---- packets from worker to worker ------------------------------------------------------------------------------ */
 
-enum { HAND_SLOTS = 512 };
+enum { HAND_SLOTS = 1024 }; /* of mbufs: some milliseconds in which the other worker does not run */
 #define HAND_SEND 1 /* in a slot: the packet is done, and leaves by mbuf.port; without: it is to be received */
 
 /* One for each pair of workers. The producer publishes `head` once a turn, the consumer `tail` once a burst; each keeps what

@@ -46,15 +46,15 @@ def test_whoever_sends_does_not_keep_up(director: Director) -> None:
     port = next(c.client[1] for c in director.connections() if c.worker == 2)
     before = engine.drops(2)["handover_full"]
     for _ in range(2):  # each fills the ring to worker 2, which passes all on to worker 0
-        engine.run_once([inbound(tcp("A", sport=port))] * 512, 1, director.seconds())
+        engine.run_once([inbound(tcp("A", sport=port))] * 1024, 1, director.seconds())
         engine.run_once([], 2, director.seconds())
-    assert engine.drops(2)["handover_full"] == before + 512
-    assert len(engine.run_once([], 0, director.seconds())) == 512
+    assert engine.drops(2)["handover_full"] == before + 1024
+    assert len(engine.run_once([], 0, director.seconds())) == 1024
     director.send(inbound(tcp("A", sport=port)), worker=1).one()
 
 
 def test_what_is_asked_at_the_end_leaves_too(director: Director) -> None:
-    """B26: stop() has questions answered; what a worker without a queue then sends leaves by one that has stopped as well."""
+    """B26: stop() has questions answered; what a worker without a queue then sends leaves by another one."""
     director.service()
     sent = director.send(*[inbound(tcp("S", sport=n)) for n in SPORTS]).to_network
     director.send(*[outbound(p, tcp("SA")) for p in sent])

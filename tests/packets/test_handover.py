@@ -22,7 +22,7 @@ from tests.packets.frames import (
 )
 
 WORKERS = 3
-SLOTS = 512
+SLOTS = 1024
 SPORTS = range(1, 61)
 
 

@@ -115,7 +115,6 @@ def test_an_elephant_beside_other_flows(director: Director, idle: int) -> None:
     rounds = carousel.rounds
     remaining = [int.from_bytes(raw[38:42], "big") for _, raw in director.settle()]
     lost = {reason: n - before[reason] for reason, n in engine.drops().items() if n != before[reason]}
-    print(lost, carousel.blasted, rounds[elephant], [rounds[flow] for flow in mice])
     assert carousel.wrong == 0
     assert set(lost) <= {"handover_full", "tx_full"}
     assert sorted(flow for flow in remaining if flow != elephant) == mice
