@@ -54,7 +54,7 @@ def test_whoever_sends_does_not_keep_up(director: Director) -> None:
 
 
 def test_what_is_asked_at_the_end_leaves_too(director: Director) -> None:
-    """B26: stop() has questions answered; what a worker without a queue then sends leaves by one that has, stopped too."""
+    """B26: stop() has questions answered; what a worker without a queue then sends leaves by one that has."""
     director.service()
     sent = director.send(*[inbound(tcp("S", sport=n)) for n in SPORTS]).to_network
     director.send(*[outbound(p, tcp("SA")) for p in sent])
