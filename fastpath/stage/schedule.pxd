@@ -52,7 +52,8 @@ cdef inline uint8_t direct(worker *w, uint32_t i, uint32_t entry) noexcept nogil
 
 cdef inline void make_room(worker *w) noexcept nogil:
     """Half-open connections are bounded, and the first to go when entries run short (B23). What is retired is free at the
-    end of the turn, so entries are held back for as many packets as a turn may bring: two batches a port. Never the newest: it was just opened."""
+    end of the turn, so entries are held back for as many packets as a turn may bring: two batches a port. Never the newest:
+    it was just opened."""
     cdef table *t = &w.table
     if t.region.half_open > t.half_open_limit or (
             t.region.half_open > 1 and t.region.in_use + 2 * w.shared.n_ports * BURST > t.capacity):
