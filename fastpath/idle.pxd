@@ -28,7 +28,7 @@ cdef extern from *:
         SPIN_US = 50,         /* without packets before a worker lies down: what a wake-up costs */
         SHORT_US = 50, LONG_US = 700, /* sleeps where a queue has no descriptor: first and longest */
         PARKED_US = 1000,     /* while packets wait for a MAC address */
-        REST_US = 1000000,    /* shorter than a slot of the timer wheel, and often enough for the watchdog */
+        REST_US = 250000,     /* shorter than a slot of the timer wheel; a second of worker/stats sees its end */
     };
     /* Linux adds up to 50 us to a sleep, lest timers expire one by one: here they are to. */
     static inline void sharpen_timers(void) { prctl(PR_SET_TIMERSLACK, 1); }
