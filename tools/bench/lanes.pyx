@@ -228,7 +228,7 @@ cdef class Lanes:
             f.saddr = rte_cpu_to_be_32(0x14000000 + (0 if one_address else self.tried >> 3))
             f.sport = rte_cpu_to_be_16(<uint16_t>(1024 + (self.tried if one_address else (self.tried & 7) * 7919)))
             addrs, ports = flow_addrs(&f), flow_ports(&f, PROTO_TCP)
-            if owner_of(w.shared, addrs, ports, tuple_hash(&w.table, addrs, ports), 0, &direction) == id:
+            if owner_of(w.shared, addrs, ports, tuple_hash(&w.table, addrs, ports), &direction) == id:
                 return f
 
     def open(self, uint32_t id, uint32_t n, bint one_address=False):
@@ -267,7 +267,7 @@ cdef class Lanes:
         for i in range(n_ports):
             f.sport = rte_cpu_to_be_16(<uint16_t>(1024 + i))
             addrs, ports = flow_addrs(&f), flow_ports(&f, PROTO_TCP)
-            share[owner_of(w.shared, addrs, ports, tuple_hash(&w.table, addrs, ports), 0, &direction)] += 1
+            share[owner_of(w.shared, addrs, ports, tuple_hash(&w.table, addrs, ports), &direction)] += 1
         return share
 
     def feed(self, uint32_t id, entries, uint32_t size=BURST):
