@@ -84,7 +84,7 @@ def cost(rows: list[Row], over: Callable[[Row], int] = lambda row: row[1], least
 def best(
     rounds: int, measure: Callable[[], list[float | None]], choose: Callable[..., float | None] = min
 ) -> list[float | None]:
-    """Each figure's lowest (or what is chosen) of some runs, apart in time: others disturb for longer than one takes."""
+    """Each figure's lowest (or `choose`) of some runs, apart in time: others disturb for longer than one takes."""
     runs = []
     for _ in range(rounds):
         runs.append(measure())
