@@ -84,7 +84,7 @@ def cost(rows: list[Row], over: Callable[[Row], int] = lambda row: row[1], least
 def best(
     rounds: int, measure: Callable[[], list[float | None]], choose: Callable[..., float | None] = min
 ) -> list[float | None]:
-    """Each figure's lowest (or what is chosen) of some runs, apart in time: others disturb for long."""
+    """Each figure's lowest (or `choose`) of some runs, apart in time: others disturb for longer than one takes."""
     runs = []
     for _ in range(rounds):
         runs.append(measure())
@@ -163,9 +163,7 @@ class Child:
             first, second = (rows for rows, _ in self.race(depth=0)[:2])
             return [cost(first), cost(second, lambda row: 1), cost(second)]
 
-        first, turn, second = best(
-            self.rounds, once, statistics.median
-        )  # the lowest would be that of a resting elephant
+        first, turn, second = best(self.rounds, once, statistics.median)
         dropped = {k: n - before[k] for k, n in engine.drops().items() if n != before[k]}
         full = dropped.get("handover_full", 0)
         offered = engine.worker_counters()[0].handed_out - handed + full
