@@ -22,7 +22,7 @@ from tools.lab.host import ROOT
 from tools.lab.topology import VIP
 
 PROBER = Path(__file__).with_name("silence.py")
-PORTS = {"af_packet": "net_af_packet0,iface={}", "af_xdp": "net_af_xdp0,iface={}"}
+PORTS = {"af_packet": "net_af_packet0,iface={},qpairs=1", "af_xdp": "net_af_xdp0,iface={}"}
 MODES = ("poll", "adaptive")
 
 
