@@ -42,7 +42,9 @@ def test_a_worker_that_hangs_ends_the_process_loudly(idle: Laboratory) -> None:
 
 
 def test_a_main_loop_that_waits_for_the_worker_does_not_hide_it(idle: Laboratory) -> None:
-    """A change of configuration waits for every worker to have seen it: the loop is stuck, and the watchdog is not."""
+    """A change of configuration waits for every worker that does not sleep to have seen it: the loop is stuck, and the
+    watchdog is not."""
+    idle.director.configure(ONE_ARM, {"idle": "poll"}, control=FORGET)
     with running(idle, f"--watchdog={LIMIT}") as service, stopped_thread(service, "rte-worker"):
         asking = idle.director.start("jupiter-ctl", "vs/add", "10.0.1.1:9999", "tcp", "rr")
         assert service.wait() == exits.HUNG

@@ -110,17 +110,23 @@ def most(seen: list[list[dict[str, Any]]], column: str) -> list[int]:
     return [max(rows[worker][column] for rows in seen) for worker in range(len(seen[0]))]
 
 
+def observe(director: Machine, lab: Laboratory) -> tuple[list[list[dict[str, Any]]], str, str]:
+    """What the workers do while a crowd talks, and how packets are steered, and why. Nothing of it may be lost."""
+    crowd = Crowd(director, lab)
+    crowd.wait_for_all()
+    seen = watch(director)
+    steering, reason = steering_of(director)
+    crowd.end()
+    serve(director, lab)
+    return seen, steering, reason
+
+
 @pytest.mark.parametrize("workers", [2, 4])
 def test_rss(site: tuple[Laboratory, Machine], workers: int) -> None:
     """igb brings each packet to the worker that owns it: all have their part, none hands anything over."""
     lab, director = site
     with running(director, "igb", workers):
-        crowd = Crowd(director, lab)
-        crowd.wait_for_all()
-        seen = watch(director)
-        steering, reason = steering_of(director)
-        crowd.end()
-        serve(director, lab)
+        seen, steering, reason = observe(director, lab)
     assert (steering, len(seen[0])) == ("rss", workers), reason
     assert reason
     assert all(most(seen, PACKETS)), seen
@@ -136,12 +142,7 @@ def test_one_queue(site: tuple[Laboratory, Machine], workers: int) -> None:
     """e1000 has one queue: rings carry packets to their owners, who all have their part."""
     lab, director = site
     with running(director, "e1000", workers):
-        crowd = Crowd(director, lab)
-        crowd.wait_for_all()
-        seen = watch(director)
-        steering, reason = steering_of(director)
-        crowd.end()
-        serve(director, lab)
+        seen, steering, reason = observe(director, lab)
     assert steering == "ring"
     assert re.search(r"\b1 (receive )?queue\b", reason), reason
     assert all(most(seen, PACKETS)), seen
