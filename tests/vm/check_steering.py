@@ -20,7 +20,7 @@ from tools.vm.machine import CARDS, Machine
 MODELS = ("e1000", "igb", "vmxnet3")
 CROWD = str(ROOT / "tests/vm/crowd.py")
 PORT = 9000
-EACH = 40
+EACH = 120
 """Connections of each protocol."""
 ROUND = 1.5
 """Seconds between two looks at what the workers do: what they show is of the last second."""
