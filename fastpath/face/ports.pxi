@@ -14,6 +14,10 @@ cdef check(int rc, str name, str what):
         raise EngineError(f"Port {name}: {what}: {rte_strerror(-rc).decode()}.")
 
 
+# net_e1000_em names two queues for each of its chips; on most of them (82540EM) the second never sends.
+ONE_QUEUE = (b"net_e1000_em",)
+
+
 cdef judge_queues(str name, const rte_eth_dev_info *info):
     need(info.max_rx_queues > 0 and info.max_tx_queues > 0,
          f"Port {name}: {info.max_rx_queues} receive and {info.max_tx_queues} transmit queues, one of each is needed.")
@@ -32,6 +36,8 @@ cdef tuple configure(uint16_t number, str name, uint16_t rx_size, uint16_t tx_si
     cdef uint16_t rx_queues, tx_queues, queue
     cdef int node = max(rte_eth_dev_socket_id(number), 0)
     check(rte_eth_dev_info_get(number, &info), name, "cannot be asked for its abilities")
+    if info.driver_name in ONE_QUEUE:
+        info.max_rx_queues = info.max_tx_queues = 1
     judge_queues(name, &info)
     rx_queues = min(S.n_workers, info.max_rx_queues)
     tx_queues = min(S.n_workers, info.max_tx_queues)
