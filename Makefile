@@ -45,7 +45,7 @@ lab-down: setup ## close it (root)
 test: build $(DEVELOPMENT) ## every test (root)
 	@$(PYTHON) tools/runtests
 
-vm-test: build ## PCI network cards, many workers, NUMA, in a virtual machine: about a quarter of an hour (root)
+vm-test: build ## PCI network cards, many workers, NUMA, in a virtual machine: about twenty-five minutes (root)
 	@$(PYTHON) -m pytest tests/vm/check_*.py
 
 lint: setup ## ruff, mypy --strict on jupiter/, cython-lint
