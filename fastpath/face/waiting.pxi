@@ -12,9 +12,11 @@ cdef list packet_sockets(unsigned int interface):
             one = socket.socket(fileno=fd)
         except OSError:
             continue  # no socket, or the descriptor of the directory, which is closed by now
-        if one.family == socket.AF_PACKET and one.getsockname()[0].encode() == name:
-            found.append(fd)
-        one.detach()
+        try:
+            if one.family == socket.AF_PACKET and one.getsockname()[0].encode() == name:
+                found.append(fd)
+        finally:
+            one.detach()  # it is the driver's
     return found
 
 

@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.dpdk.eal cimport rte_prefetch0, unlikely
 from fastpath.dpdk.mbuf cimport RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKSUM_MASK, rte_mbuf
 from fastpath.layout cimport (
-    ADDRESS_FREE, ARP_TRUNCATED, BRINGS_ALL, FRAGMENT, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, HAND, HANDOVER_FULL,
+    ADDRESS_FREE, ARP_TRUNCATED, BRINGS_ALL, FRAGMENT, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, HAND,
     ICMP_NOT_HANDLED, ICMP_TRUNCATED, IPV4_BAD_CHECKSUM, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_VERSION, IPV4_TRUNCATED,
     NOT_FOR_US, PROTOCOL_NOT_SERVED, PUNT, SPOOFED_SOURCE, TCP_BAD_OFFSET, TCP_TRUNCATED, UDP_BAD_LENGTH, UDP_TRUNCATED,
     batch, worker)
@@ -22,7 +22,7 @@ from fastpath.net.headers cimport (
 from fastpath.net.icmp cimport answer_echo, quoted_flow
 from fastpath.table.batch cimport drop, send_back
 from fastpath.table.connection cimport home_of, tuple_hash
-from fastpath.table.hand_ring cimport hand_over
+from fastpath.table.hand_ring cimport give
 from fastpath.table.owner cimport fragment_home, is_anothers
 from fastpath.table.service cimport address_kind, is_no_client
 from fastpath.table.tcp_state cimport EVENT_ACK, tcp_event
@@ -154,11 +154,6 @@ cdef inline uint8_t classify_one(worker *w, uint32_t i) noexcept nogil:
     if ethertype == rte_cpu_to_be_16(ETHERTYPE_ARP):
         return classify_arp(w, i, eth, length)
     return PUNT
-
-
-cdef inline uint8_t give(worker *w, uint32_t i) noexcept nogil:
-    """To the worker that owns it, whose id stands in b.entry[i]."""
-    return HAND if hand_over(w, w.batch.entry[i], w.batch.pkt[i], 0) else drop(&w.batch, i, HANDOVER_FULL)
 
 
 cdef inline void classify(worker *w) noexcept nogil:

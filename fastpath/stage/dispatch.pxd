@@ -4,9 +4,9 @@ went to the kernel, or dropped under its one reason; unless it waits in the park
 from libc.stdint cimport uint32_t
 
 from fastpath.dpdk.mbuf cimport rte_pktmbuf_free
-from fastpath.layout cimport DROP, HAND, HANDOVER_FULL, PARK, SEND, batch, worker
-from fastpath.table.batch cimport count_drop, drop
-from fastpath.table.hand_ring cimport hand_over, hand_publish
+from fastpath.layout cimport DROP, HAND, PARK, SEND, batch, worker
+from fastpath.table.batch cimport count_drop
+from fastpath.table.hand_ring cimport give, hand_publish
 from fastpath.table.tx cimport tx_add, tx_flush
 
 
@@ -14,9 +14,9 @@ cdef inline void dispatch_one(worker *w, uint32_t i) noexcept nogil:
     """A packet that stays here no longer."""
     cdef batch *b = &w.batch
     if b.verdict[i] == HAND:
-        if hand_over(w, b.entry[i], b.pkt[i], 0):
+        b.verdict[i] = give(w, i)
+        if b.verdict[i] == HAND:
             return
-        b.verdict[i] = drop(b, i, HANDOVER_FULL)
     if b.verdict[i] == DROP:
         count_drop(w, b.pkt[i].port, b.reason[i])
     rte_pktmbuf_free(b.pkt[i])

@@ -4,11 +4,12 @@ Nothing is copied: whoever takes a packet out owns its buffer. The producer fill
 them at its end (hand_publish), so that the line that both look at moves once a turn. Full: the packet is the producer's still.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.dpdk.eal cimport rte_prefetch0
 from fastpath.dpdk.mbuf cimport rte_mbuf
-from fastpath.layout cimport HAND_SEND, HAND_SLOTS, hand_ring, worker
+from fastpath.layout cimport HAND, HAND_SEND, HAND_SLOTS, HANDOVER_FULL, hand_ring, worker
+from fastpath.table.batch cimport drop
 from fastpath.table.bell cimport ring_bell
 from fastpath.table.frame_ring cimport full_fence, load_acquire, store_release
 
@@ -36,6 +37,11 @@ cdef inline bint hand_over(worker *w, uint32_t target, rte_mbuf *m, size_t flag)
     w.unpublished |= <uint64_t>1 << target
     w.handed_out += 1
     return True
+
+
+cdef inline uint8_t give(worker *w, uint32_t i) noexcept nogil:
+    """Packet i of the batch to the worker that owns it, whose id stands in b.entry[i]: HAND, it is gone; or a drop."""
+    return HAND if hand_over(w, w.batch.entry[i], w.batch.pkt[i], 0) else drop(&w.batch, i, HANDOVER_FULL)
 
 
 cdef inline void hand_publish(worker *w) noexcept nogil:
