@@ -67,6 +67,28 @@ class Server(NamedTuple):
     port: int
     weight: int
     """0: gets no new connection (drained, down or disabled)."""
+    max_connections: int = 0
+    """At once; a new one then goes to another server. 0: no limit."""
+    backup: bool = False
+    """Gets new connections only while no server without this mark is eligible."""
+
+class Limits(NamedTuple):
+    """What touches new connections only, 0: no limit. connections: at once; rate: a second, with as many in a burst;
+    client_rate: a second, of each client address; clients: addresses with another rate than that, 0: none at all. Each
+    worker has its part of the first two."""
+
+    connections: int = 0
+    rate: int = 0
+    client_rate: int = 0
+    clients: tuple[tuple[bytes, int], ...] = ()
+
+class Persistence(NamedTuple):
+    """For so many seconds after a client's last new connection its next one goes to the same server, if that is
+    eligible; whole_address: across the services of the address that say so, too (a server is then known by its
+    address). 0: no persistence."""
+
+    seconds: int = 0
+    whole_address: bool = False
 
 class Service(NamedTuple):
     """One virtual service as published; id is stable for its life."""
@@ -80,6 +102,10 @@ class Service(NamedTuple):
     """Seconds; 0 means Timeouts' value (udp services: Timeouts.udp). A shorter one reaches a living connection when its
     timer next looks at it: at the latest when the former one would have passed."""
     servers: tuple[Server, ...]
+    limits: Limits = Limits()
+    persistence: Persistence = Persistence()
+    mss: int = 0
+    """The largest maximum segment size that a SYN or SYN-ACK may offer when it leaves; 0: as it is."""
 
 class ServerCounters(NamedTuple):
     """Summed over workers; bytes of Ethernet frames without FCS. inbound: to the server; outbound: from it."""
@@ -292,6 +318,11 @@ def set_local_addresses(port: int, addresses: Sequence[bytes]) -> None:
 
 def set_port_address(port: int, address: bytes | None) -> None:
     """The director's own address on this port: source of the ICMP errors it sends."""
+
+def set_policy(refuse: bool = True, reset_unknown: bool = False) -> None:
+    """refuse: TCP to a port of a virtual address that is not served, or a service without an eligible server, gets a
+    RST, UDP an ICMP port unreachable, as often as the limit allows. reset_unknown: so does a TCP packet of a connection
+    that is not known, get a RST. Before the first call: neither."""
 
 class Prepared:
     """A change that was judged and built and waits for commit()."""

@@ -72,8 +72,12 @@ DROP_REASONS = dict([(drop_keys[i].decode(), drop_texts[i].decode()) for i in ra
 Timeouts = namedtuple("Timeouts", "tcp_established tcp_transitory tcp_closed udp", defaults=(7440, 240, 10, 300))
 Environment = namedtuple("Environment", "main_lcore worker_lcores region_pages region_bytes tsc_hz")
 Port = namedtuple("Port", "number name driver mac rx_queues tx_queues")
-Server = namedtuple("Server", "id address port weight")
-Service = namedtuple("Service", "id address port protocol scheduler established_timeout servers")
+Server = namedtuple("Server", "id address port weight max_connections backup", defaults=(0, False))
+Limits = namedtuple("Limits", "connections rate client_rate clients", defaults=(0, 0, 0, ()))
+Persistence = namedtuple("Persistence", "seconds whole_address", defaults=(0, False))
+Service = namedtuple(
+    "Service", "id address port protocol scheduler established_timeout servers limits persistence mss",
+    defaults=(Limits(), Persistence(), 0))
 ServerCounters = namedtuple(
     "ServerCounters", "active total inbound_packets inbound_bytes outbound_packets outbound_bytes established")
 ServiceCounters = namedtuple(
@@ -101,6 +105,8 @@ cdef enum:
     RING_PORT_SLOTS = 4096
 cdef enum:
     MAX_TIMEOUT = 2_000_000  # seconds: the clock compares milliseconds within 2^31
+cdef enum:
+    MAX_RATE = 1_000_000_000  # connections a second
 cdef enum:
     MBUF_CACHE = 250
 cdef enum:

@@ -35,19 +35,29 @@ enum { GO_ON = 0, SEND = 1, PUNT = 2, DROP = 3, PARK = 4, HAND = 5 };
     X(IPV4_BAD_IHL, "ipv4_bad_ihl", "the IPv4 header length is under 20 bytes")                                       \
     X(IPV4_BAD_LENGTH, "ipv4_bad_length", "the IPv4 total length exceeds the frame or undercuts the header")          \
     X(IPV4_BAD_CHECKSUM, "ipv4_bad_checksum", "the NIC found the IPv4 header checksum wrong")                         \
-    X(FRAGMENT, "fragment", "a fragment for a virtual or local address; fragments are not forwarded yet")             \
+    X(FRAGMENT_MALFORMED, "fragment_malformed", "a fragment of impossible size or place, or the first without its L4 header") \
+    X(FRAGMENT_OVERLAP, "fragment_overlap", "a fragment that covers what another one of its datagram has brought")    \
+    X(FRAGMENT_FULL, "fragment_full", "too many fragments wait for the first one of their datagram")                  \
+    X(FRAGMENT_EXPIRED, "fragment_expired", "the first fragment of its datagram did not come in time")                \
     X(TCP_TRUNCATED, "tcp_truncated", "the packet ends inside the TCP header")                                        \
     X(TCP_BAD_OFFSET, "tcp_bad_offset", "the TCP data offset is under 20 bytes or beyond the packet")                 \
     X(UDP_TRUNCATED, "udp_truncated", "the packet ends inside the UDP header")                                        \
     X(UDP_BAD_LENGTH, "udp_bad_length", "the UDP length differs from what IPv4 carries")                              \
     X(ICMP_TRUNCATED, "icmp_truncated", "the packet ends inside the ICMP header")                                     \
-    X(ICMP_NOT_HANDLED, "icmp_not_handled", "ICMP other than echo for a virtual or local address")                    \
+    X(ICMP_BAD_CHECKSUM, "icmp_bad_checksum", "the checksum of the ICMP error is wrong")                              \
+    X(ICMP_NO_CONNECTION, "icmp_no_connection", "an ICMP error about no living connection")                           \
+    X(ICMP_NOT_HANDLED, "icmp_not_handled", "ICMP for a virtual or local address: neither echo, nor an error about TCP or UDP") \
     X(PROTOCOL_NOT_SERVED, "protocol_not_served", "a virtual or local address, and neither TCP, UDP nor ICMP")        \
     X(TTL_EXCEEDED, "ttl_exceeded", "the TTL ran out here; the sender is told, within a rate limit")                  \
+    X(MTU_EXCEEDED, "mtu_exceeded", "longer than the MTU of its way out, and not to be fragmented; the sender is told") \
     X(SPOOFED_SOURCE, "spoofed_source", "the source address cannot be a client's")                                    \
     X(NO_SERVICE, "no_service", "a virtual address, and no service on this port")                                     \
     X(NO_CONNECTION, "no_connection", "no such connection, and the packet may not open one")                          \
     X(NO_SERVER, "no_server", "no real server of the service is eligible")                                            \
+    X(SERVICE_FULL, "service_full", "the service has as many connections as it may")                                  \
+    X(SERVER_FULL, "server_full", "every eligible real server has as many connections as it may")                     \
+    X(CONNECTION_RATE, "connection_rate", "the service opens as many connections a second as it may")                 \
+    X(CLIENT_RATE, "client_rate", "the client opens as many connections a second as it may")                          \
     X(NO_LOCAL_PORT, "no_local_port", "no local address and port free towards the chosen server")                     \
     X(CONNECTIONS_EXHAUSTED, "connections_exhausted", "the connection table is full")                                 \
     X(NEXT_HOP_UNRESOLVED, "next_hop_unresolved", "the server's MAC address did not become known in time")            \
@@ -154,6 +164,10 @@ struct table {
 
 /* ---- services: written by the main thread ---------------------------------------------------------------------- */
 
+struct client_limit {
+    uint32_t address, rate; /* address: in host byte order */
+};
+
 /* One published version of a service: immutable, replaced whole. */
 struct service {
     uint32_t id;
@@ -167,6 +181,12 @@ struct service {
     uint16_t *slots;  /* rr, wrr: the round; lc, wlc: what candidates are drawn from; ipport, iponly: the Maglev table;
                        * positions in servers[] */
     uint32_t *servers;
+    uint32_t max_connections, rate, client_rate; /* over all workers; rates: new connections a second; 0: no limit */
+    uint32_t n_clients;
+    struct client_limit *clients; /* by address as a number: clients with another rate than client_rate, 0: none at all */
+    uint32_t persistence;         /* ms that a client's connections keep going to one server, 0: none */
+    uint8_t whole_address;        /* ... across all services of the address */
+    uint16_t mss;                 /* largest that a SYN may offer, 0: as it is */
 };
 
 /* (address, port, protocol) -> service, and (address, 0, 0) -> whose address it is. Open addressing, at most half full.
@@ -196,9 +216,10 @@ struct server {
     uint8_t removed; /* what became of it when it left its service */
     uint32_t service;
     uint8_t eligible; /* for new connections: its weight is not 0 */
-    uint8_t padding;
+    uint8_t backup;   /* takes new connections only while no other server of the service is eligible */
     uint16_t weight;
-    uint32_t reserved[2];
+    uint32_t max_connections; /* over all workers, 0: no limit */
+    uint32_t reserved;
 };
 _Static_assert(sizeof(struct server) == 32, "two servers a line");
 enum { HOP_RESOLVED = 1 };
@@ -356,6 +377,8 @@ struct shared {
     uint32_t stopping;
     uint8_t idle_adaptive; /* workers without packets sleep */
     struct rss *inbound; /* says who owns what clients send; NULL: our hash does */
+    uint8_t refuses;       /* tells clients what is not served; else such packets go in silence */
+    uint8_t resets_unknown; /* ... and TCP packets of connections that it does not know */
     uint8_t all_by_hash; /* no address is owned by another function */
     struct port ports[MAX_PORTS];
     struct bell kernel_bell; /* the kernel loop's */

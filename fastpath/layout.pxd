@@ -15,7 +15,9 @@ cdef extern from "layout.h" nogil:
         INBOUND, OUTBOUND
         GO_ON, SEND, PUNT, DROP, PARK, HAND
         FRAME_TRUNCATED, FRAME_SEGMENTED, NOT_FOR_US, ARP_TRUNCATED
-        IPV4_TRUNCATED, IPV4_BAD_VERSION, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_CHECKSUM, FRAGMENT
+        IPV4_TRUNCATED, IPV4_BAD_VERSION, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_CHECKSUM
+        FRAGMENT_MALFORMED, FRAGMENT_OVERLAP, FRAGMENT_FULL, FRAGMENT_EXPIRED, ICMP_BAD_CHECKSUM, ICMP_NO_CONNECTION
+        MTU_EXCEEDED, SERVICE_FULL, SERVER_FULL, CONNECTION_RATE, CLIENT_RATE
         TCP_TRUNCATED, TCP_BAD_OFFSET, UDP_TRUNCATED, UDP_BAD_LENGTH, ICMP_TRUNCATED, ICMP_NOT_HANDLED
         PROTOCOL_NOT_SERVED, TTL_EXCEEDED, SPOOFED_SOURCE, NO_SERVICE, NO_CONNECTION, NO_SERVER, NO_LOCAL_PORT
         CONNECTIONS_EXHAUSTED, NEXT_HOP_UNRESOLVED, PARKING_FULL, CONNECTION_RESET, NO_KERNEL_INTERFACE
@@ -75,6 +77,9 @@ cdef extern from "layout.h" nogil:
         uint64_t hash_key[2]
         uint32_t n_buckets, capacity, half_open_limit
 
+    struct client_limit:
+        uint32_t address, rate
+
     struct service:
         uint32_t id
         be32 vaddr
@@ -83,6 +88,11 @@ cdef extern from "layout.h" nogil:
         uint32_t established_timeout, n_servers, n_slots, stagger, n_eligible
         uint16_t *slots
         uint32_t *servers
+        uint32_t max_connections, rate, client_rate, n_clients
+        client_limit *clients
+        uint32_t persistence
+        uint8_t whole_address
+        uint16_t mss
 
     struct map_slot:
         uint64_t key
@@ -98,8 +108,9 @@ cdef extern from "layout.h" nogil:
         be16 rport
         uint8_t protocol, removed
         uint32_t service
-        uint8_t eligible
+        uint8_t eligible, backup
         uint16_t weight
+        uint32_t max_connections
 
     struct local_pool:
         uint32_t n, size, bits
@@ -175,7 +186,7 @@ cdef extern from "layout.h" nogil:
         uint8_t idle_adaptive
         bell kernel_bell
         rss *inbound
-        uint8_t all_by_hash
+        uint8_t refuses, resets_unknown, all_by_hash
         port ports[1]
 
     struct batch:

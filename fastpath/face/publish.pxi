@@ -25,23 +25,48 @@ cdef check_service(s):
     within(s.scheduler, 0, N_SCHEDULERS - 1, f"service {s.id}: scheduler")
     within(s.established_timeout, 0, MAX_TIMEOUT, f"service {s.id}: established timeout")
     within(len(s.servers), 0, MAX_SERVICE_SERVERS, f"service {s.id}: number of servers")
+    within(s.limits.connections, 0, 0xFFFFFFFF, f"service {s.id}: connections")
+    within(s.limits.rate, 0, MAX_RATE, f"service {s.id}: rate")
+    within(s.limits.client_rate, 0, MAX_RATE, f"service {s.id}: rate of a client")
+    within(s.persistence.seconds, 0, MAX_TIMEOUT, f"service {s.id}: persistence")
+    within(s.mss, 0, 65535, f"service {s.id}: mss")
+    for address, rate in s.limits.clients:
+        be32_of(address)
+        within(rate, 0, MAX_RATE, f"service {s.id}: rate of client {'.'.join(map(str, address))}")
     be32_of(s.address)
 
 
 cdef take_members(s, member *members):
     """There may be a million: a text is made only of what is wrong."""
     cdef member *m = members
-    for id, address, port, weight in s.servers:
+    for id, address, port, weight, max_connections, backup in s.servers:
         if not (isinstance(id, int) and 0 <= id < MAX_SERVERS):
             raise EngineError(f"service {s.id}: server id {id!r}: expected 0 to {MAX_SERVERS - 1}.")
         if not (isinstance(port, int) and 0 <= port <= 65535):
             raise EngineError(f"server {id}: port {port!r}: expected 0 to 65535.")
         if not (isinstance(weight, int) and 0 <= weight <= 65535):
             raise EngineError(f"server {id}: weight {weight!r}: expected 0 to 65535.")
-        m.id, m.weight = id, weight
+        if not (isinstance(max_connections, int) and 0 <= max_connections <= 0xFFFFFFFF):
+            raise EngineError(f"server {id}: connections {max_connections!r}: expected 0 to {0xFFFFFFFF}.")
+        m.id, m.weight, m.max_connections, m.backup = id, weight, max_connections, backup
         m.identity = <uint64_t>rte_be_to_cpu_32(be32_of(address)) << 16 | <uint64_t>port
         m += 1
     need(len({each[0] for each in s.servers}) == len(s.servers), f"service {s.id}: a server id stands in it twice.")
+
+
+cdef take_limits(s, service *block):
+    """What the service sets beside its servers."""
+    cdef client_limit *limit
+    block.max_connections, block.rate, block.client_rate = s.limits.connections, s.limits.rate, s.limits.client_rate
+    block.persistence, block.whole_address = s.persistence.seconds * 1000, s.persistence.whole_address
+    block.mss = s.mss
+    rates = {int.from_bytes(address, "big"): rate for address, rate in s.limits.clients}
+    limit = block.clients = <client_limit *>malloc((len(rates) + 1) * sizeof(client_limit))
+    need(limit != NULL, f"No memory for the limits of {len(rates)} clients.")
+    block.n_clients = <uint32_t>len(rates)
+    for address in sorted(rates):
+        limit.address, limit.rate = address, rates[address]
+        limit += 1
 
 
 cdef class Prepared:
@@ -88,6 +113,7 @@ cdef class Prepared:
         block.id, block.vaddr, block.vport = s.id, be32_of(s.address), be16_of(s.port)
         block.protocol, block.scheduler = s.protocol, s.scheduler
         block.established_timeout = s.established_timeout * 1000
+        take_limits(s, block)
         with nogil:
             rc = block_fill(block, members, n, S.n_workers)
         need(rc == 0, f"No memory to publish a service with {n} servers.")
@@ -188,6 +214,8 @@ cdef void place_servers(const service *block, const member *members) noexcept:
         record.removed = SERVER_PRESENT
         record.eligible = members[i].weight != 0
         record.weight = <uint16_t>members[i].weight
+        record.max_connections = members[i].max_connections
+        record.backup = members[i].backup
 
 
 cdef bint concerns_loads(Prepared change):
@@ -279,6 +307,11 @@ def set_local_addresses(port, addresses):
     synchronize()
     free(old_map)
     free(old_pool)
+
+
+def set_policy(refuse=True, reset_unknown=False):
+    started()
+    S.refuses, S.resets_unknown = bool(refuse), bool(reset_unknown)
 
 
 def set_next_hop(server, port, mac):

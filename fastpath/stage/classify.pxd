@@ -7,7 +7,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from fastpath.dpdk.eal cimport rte_prefetch0, unlikely
 from fastpath.dpdk.mbuf cimport RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKSUM_MASK, rte_mbuf
 from fastpath.layout cimport (
-    ADDRESS_FREE, ARP_TRUNCATED, BRINGS_ALL, FRAGMENT, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, HAND,
+    ADDRESS_FREE, ARP_TRUNCATED, BRINGS_ALL, FRAGMENT_EXPIRED, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, HAND,
     ICMP_NOT_HANDLED, ICMP_TRUNCATED, IPV4_BAD_CHECKSUM, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_VERSION, IPV4_TRUNCATED,
     NOT_FOR_US, PROTOCOL_NOT_SERVED, PUNT, SPOOFED_SOURCE, TCP_BAD_OFFSET, TCP_TRUNCATED, UDP_BAD_LENGTH, UDP_TRUNCATED,
     batch, worker)
@@ -46,7 +46,7 @@ cdef inline uint8_t classify_fragment(worker *w, uint32_t i, uint8_t *ip) noexce
     cdef batch *b = &w.batch
     b.entry[i] = fragment_home(w.shared, load64(ip + IPV4_SRC), load16(ip + IPV4_ID), ip[IPV4_PROTOCOL],
                                w.table.hash_key[0], w.table.hash_key[1])
-    return HAND if b.fresh and b.entry[i] != w.id else drop(b, i, FRAGMENT)
+    return HAND if b.fresh and b.entry[i] != w.id else drop(b, i, FRAGMENT_EXPIRED)
 
 
 cdef inline uint8_t classify_error(worker *w, uint32_t i, const uint8_t *icmp, uint32_t length) noexcept nogil:

@@ -24,7 +24,8 @@ cdef extern from *:
 
 cdef struct member:
     uint64_t identity  # address in host order << 16 | port: what members are sorted by, and what Maglev hashes
-    uint32_t id, weight
+    uint32_t id, weight, max_connections
+    bint backup
 
 
 cdef inline int by_identity(const void *a, const void *b) noexcept nogil:
@@ -49,6 +50,7 @@ cdef inline void block_free(service *s) noexcept nogil:
     if s != NULL:
         free(s.slots)
         free(s.servers)
+        free(s.clients)
         free(s)
 
 
