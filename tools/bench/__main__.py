@@ -45,7 +45,7 @@ def open_engine(capacity: int, huge: bool) -> Drive:
     memory = ["--in-memory" if huge else "--no-huge", "-m", str(EAL_MEGABYTES)]
     main, worker = min(os.sched_getaffinity(0)), max(os.sched_getaffinity(0))
     environment = engine.init(
-        ["--lcores", f"0@{main},1@{worker}", "--no-pci", "--no-telemetry", "--log-level", "3", *memory],
+        ["--lcores", f"0@{main},1@{worker}", "--no-pci", "--no-telemetry", "--no-shconf", "--log-level", "3", *memory],
         connections=capacity + capacity // 4,
         buffers=BUFFERS,
     )

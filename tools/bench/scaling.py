@@ -50,7 +50,7 @@ def open_engine(workers: int, capacity: int, buffers: int, card: bool = False) -
     cpus = sorted(os.sched_getaffinity(0))
     lcores = ",".join([f"0@{cpus[0]}", *(f"{i + 1}@{cpus[-1 - i % len(cpus)]}" for i in range(workers))])
     memory = ["--no-huge", "-m", str(96 + buffers * 5 // 2000)]
-    argv = ["--lcores", lcores, "--no-pci", "--no-telemetry", "--log-level", "3", *memory]
+    argv = ["--lcores", lcores, "--no-pci", "--no-telemetry", "--no-shconf", "--log-level", "3", *memory]
     prefix = ["--file-prefix", f"scaling-{os.getpid()}"]
     environment = engine.init([*argv, *prefix], workers * capacity * 2, buffers=buffers)
     steers = (RSS_KEY, bytes(i % workers for i in range(128))) if card else None
