@@ -15,6 +15,11 @@
 typedef uint16_t be16; /* network byte order: converted once, at the edge */
 typedef uint32_t be32;
 
+/* A turn is one function, so that nothing is called for each packet; but what is rare takes registers away from what is not.
+ * A .pxd file declares a function of its own as that, before Cython does, under the name that it has in C. */
+#define APART __attribute__((noinline))
+#define RARE __attribute__((cold))
+
 enum { LINE = 64 };
 enum { BURST = 32, MAX_PORTS = 16, MAX_WORKERS = 64, MAX_SERVICES = 1 << 16, MAX_SERVERS = 1 << 20 };
 enum { MAX_SERVICE_SERVERS = (1 << 16) - 1, MAX_WRR_SLOTS = 1 << 20 };
@@ -422,6 +427,11 @@ struct parked {
     uint32_t since; /* ms */
 };
 
+/* So many more of something may happen now; in ms since when no more was earned. */
+struct tokens {
+    uint32_t left, refilled;
+};
+
 struct worker {
     struct shared *shared;
     struct table table;
@@ -429,7 +439,7 @@ struct worker {
     uint32_t id, lcore;
     uint32_t now; /* ms */
     uint32_t n_parked;
-    uint32_t icmp_tokens, icmp_refilled;
+    struct tokens icmp, resets; /* for what it says itself of packets that it drops */
     uint64_t tsc_zero, ms_per_tick; /* ms = (tsc - zero) * ms_per_tick >> 64 */
     uint64_t turns, busy_turns, packets;
     uint64_t ticks, busy_ticks; /* of the TSC between start() and stop(); of these, in turns that carried packets */

@@ -214,11 +214,15 @@ cdef extern from "layout.h" nogil:
         rte_mbuf *pkt
         uint32_t server, service, since
 
+    struct tokens:
+        uint32_t left, refilled
+
     struct worker:
         shared *shared
         table table
         rte_mempool *pool
-        uint32_t id, lcore, now, n_parked, icmp_tokens, icmp_refilled
+        uint32_t id, lcore, now, n_parked
+        tokens icmp, resets
         uint64_t tsc_zero, ms_per_tick, turns, busy_turns, packets, ticks, busy_ticks
         uint64_t drops[1]
         port_count ports[1]

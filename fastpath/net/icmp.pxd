@@ -59,8 +59,9 @@ cdef inline bint quoted_flow(const uint8_t *icmp, uint32_t length, uint64_t *add
     return True
 
 
-cdef inline int answer_error(rte_mbuf *m, uint8_t type, uint8_t code, be32 source, uint64_t mac) noexcept nogil:
-    """Wrap the packet at hand into an ICMP error back to its sender; 0, or -1 without headroom (the packet is as it was).
+cdef inline int answer_error(rte_mbuf *m, uint8_t type, uint8_t code, be32 rest, be32 source,
+                              uint64_t mac) noexcept nogil:
+    """Wrap the packet at hand into an ICMP error back to its sender; rest: the header's last four bytes. 0, or -1 without headroom (the packet is as it was).
 
     RFC 1812 4.3.2: TOS 0xc0 (precedence 6), a fresh header, the original one quoted behind it.
     """
@@ -83,7 +84,7 @@ cdef inline int answer_error(rte_mbuf *m, uint8_t type, uint8_t code, be32 sourc
     icmp = ip + IPV4_LEN
     icmp[ICMP_TYPE] = type
     icmp[ICMP_CODE] = code
-    store32(icmp + ICMP_REST, 0)
+    store32(icmp + ICMP_REST, rest)
     store16(icmp + ICMP_CHECKSUM, 0)
     store16(icmp + ICMP_CHECKSUM, compute(icmp, ICMP_LEN + quoted))
     return 0

@@ -27,6 +27,13 @@ from fastpath.table.owner cimport fragment_home, is_anothers
 from fastpath.table.service cimport address_kind, is_no_client
 from fastpath.table.tcp_state cimport EVENT_ACK, tcp_event
 
+cdef extern from *:
+    """
+    static inline uint8_t __pyx_f_8fastpath_5stage_8classify_classify_arp(struct worker *, uint32_t, uint8_t *, uint32_t) APART;
+    static inline uint8_t __pyx_f_8fastpath_5stage_8classify_classify_other(struct worker *, uint32_t, uint8_t *, uint32_t,
+                                                                            uint32_t) APART;
+    """
+
 
 cdef inline uint8_t classify_arp(worker *w, uint32_t i, uint8_t *eth, uint32_t length) noexcept nogil:
     """Requests for virtual and local addresses are ours to answer (B40); the rest is the kernel's."""

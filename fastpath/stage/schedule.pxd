@@ -8,29 +8,26 @@ from fastpath.dpdk.eal cimport unlikely
 from fastpath.layout cimport (
     ADDRESS_FREE, ADDRESS_LOCAL, BRINGS_ALL, BURST, CONNECTION_RESET, CONNECTIONS_EXHAUSTED, GO_ON, HAND, HOP_RESOLVED, INBOUND,
     LIST_HALF_OPEN, LIST_HEADS, NO_CONNECTION, NO_LOCAL_PORT, NO_SERVER, NO_SERVICE, NONE, OUTBOUND, PUNT, SERVER_PRESENT,
-    SPOOFED_SOURCE, TTL_EXCEEDED, batch, connection, flow, local_pool, port, server, service, table, worker)
+    SPOOFED_SOURCE, batch, connection, flow, local_pool, port, server, service, table, worker)
 from fastpath.net.frame cimport frame_at, load48
-from fastpath.net.headers cimport ETH_LEN, ICMP_TIME_EXCEEDED, IPV4_TTL, PROTO_TCP
-from fastpath.net.icmp cimport answer_error
+from fastpath.net.headers cimport ETH_LEN, IPV4_TTL, PROTO_TCP
 from fastpath.net.tcp cimport TCP_HAS_ACK, answer_segment
-from fastpath.table.batch cimport count_for_service, drop, drop_and_answer, drop_for_service, icmp_allowed
+from fastpath.table.batch cimport count_for_service, drop, drop_for_service
 from fastpath.table.connection cimport connection_give, connection_index, connection_take, find, flow_of
 from fastpath.table.load cimport count_opened
 from fastpath.table.local_port cimport choose_local
 from fastpath.table.owner cimport is_anothers
 from fastpath.table.parking cimport park
 from fastpath.table.service cimport address_kind, is_no_client, pick_server, service_at
+from fastpath.table.tell cimport drop_and_answer, refuse, ttl_exceeded
 from fastpath.table.tcp_state cimport EVENT_RST, EVENT_SYN, STATE_RESET, STATE_UDP, SYN_SENT, reopens
 from fastpath.table.timer cimport retire, timer_set
 
-
-cdef inline uint8_t ttl_exceeded(worker *w, uint32_t i) noexcept nogil:
-    """RFC 1812 5.3.1: the packet ends here; its sender hears of it, as often as the limit allows (B4)."""
-    cdef batch *b = &w.batch
-    cdef const port *p = &w.shared.ports[b.pkt[i].port]
-    if p.address == 0 or not icmp_allowed(w) or answer_error(b.pkt[i], ICMP_TIME_EXCEEDED, 0, p.address, p.mac) != 0:
-        return drop(b, i, TTL_EXCEEDED)
-    return drop_and_answer(w, i, TTL_EXCEEDED)
+cdef extern from *:
+    """
+    static inline uint8_t __pyx_f_8fastpath_5stage_8schedule_schedule_new(struct worker *, uint32_t) APART;
+    static inline uint8_t __pyx_f_8fastpath_5stage_8schedule_schedule_reset(struct worker *, uint32_t, uint32_t) APART RARE;
+    """
 
 
 cdef inline uint8_t direct(worker *w, uint32_t i, uint32_t entry) noexcept nogil:
@@ -109,27 +106,44 @@ cdef inline uint32_t server_for(worker *w, uint32_t i, const service *s, const f
     return pick_server(w, s, client, b.hash[i])
 
 
+cdef inline uint8_t refuse_for_service(worker *w, uint32_t i, uint8_t reason, uint32_t service, bint told) noexcept nogil:
+    """A service's packet that opens nothing. told: its sender hears of it."""
+    count_for_service(w, w.batch.pkt[i], service, INBOUND)
+    return refuse(w, i, reason) if told else drop(&w.batch, i, reason)
+
+
+cdef inline uint8_t schedule_unserved(worker *w, uint32_t i, uint8_t kind) noexcept nogil:
+    """For no service and no connection. A director that took this one's connections over may get packets of them before it
+    gets its services: what is in mid-flow is told nothing but by that policy (B19)."""
+    cdef batch *b = &w.batch
+    cdef bint opens = <uint8_t>(b.ports[i] >> 32) != PROTO_TCP or b.event[i] == EVENT_SYN
+    if kind == ADDRESS_FREE:
+        return PUNT
+    if kind == ADDRESS_LOCAL:
+        return drop(b, i, NO_CONNECTION)
+    if w.shared.refuses if opens else w.shared.resets_unknown:
+        return refuse(w, i, NO_SERVICE)
+    return drop(b, i, NO_SERVICE)
+
+
 cdef inline uint8_t schedule_new(worker *w, uint32_t i) noexcept nogil:
     """No connection holds this tuple: a service's, the kernel's, or nobody's."""
     cdef batch *b = &w.batch
     cdef flow client = flow_of(b.addrs[i], b.ports[i])
     cdef const service *s
-    cdef uint32_t id, kind
+    cdef uint32_t id
     s = service_at(w, client.daddr, client.dport, <uint8_t>(b.ports[i] >> 32))
     if s == NULL:
-        kind = address_kind(w.shared.map, client.daddr)
-        if kind == ADDRESS_FREE:
-            return PUNT
-        return drop(b, i, NO_CONNECTION if kind == ADDRESS_LOCAL else NO_SERVICE)
+        return schedule_unserved(w, i, address_kind(w.shared.map, client.daddr))
     if s.protocol == PROTO_TCP and b.event[i] != EVENT_SYN:
-        return drop_for_service(w, i, NO_CONNECTION, s.id, INBOUND)
+        return refuse_for_service(w, i, NO_CONNECTION, s.id, w.shared.resets_unknown)
     if is_no_client(w.shared.map, client.saddr):
         return drop_for_service(w, i, SPOOFED_SOURCE, s.id, INBOUND)
     if frame_at(b.pkt[i], ETH_LEN)[IPV4_TTL] <= 1:
         return ttl_exceeded(w, i)
     id = server_for(w, i, s, &client)
     if id == NONE:
-        return drop_for_service(w, i, NO_SERVER, s.id, INBOUND)
+        return refuse_for_service(w, i, NO_SERVER, s.id, w.shared.refuses)
     return open_connection(w, i, s, id)
 
 
@@ -151,7 +165,7 @@ cdef inline uint8_t schedule_reset(worker *w, uint32_t i, uint32_t entry) noexce
     if b.event[i] == EVENT_RST or not b.tcp[i] & TCP_HAS_ACK:
         return drop_for_service(w, i, CONNECTION_RESET, service, entry & 1)
     count_for_service(w, b.pkt[i], service, entry & 1)
-    answer_segment(b.pkt[i], b.addrs[i], <uint32_t>b.ports[i], <uint32_t>b.tcp[i], w.shared.ports[b.pkt[i].port].mac)
+    answer_segment(b.pkt[i], b.l4[i], w.shared.ports[b.pkt[i].port].mac)
     return drop_and_answer(w, i, CONNECTION_RESET)
 
 
@@ -159,12 +173,12 @@ cdef inline uint8_t schedule_one(worker *w, uint32_t i) noexcept nogil:
     cdef batch *b = &w.batch
     cdef table *t = &w.table
     cdef uint32_t entry = b.entry[i]
-    if entry == NONE or t.connections[entry >> 1].state <= STATE_RESET:
+    if unlikely(entry == NONE or t.connections[entry >> 1].state <= STATE_RESET):
         # A packet before this one in the burst may have opened the connection, or ended the one that was found.
         entry = find(t, b.addrs[i], b.ports[i], b.hash[i])
         if unlikely(entry != NONE and t.connections[entry >> 1].state == STATE_RESET and not has_ended(w, i, entry)):
             return schedule_reset(w, i, entry)
-    if entry != NONE:
+    if not unlikely(entry == NONE):
         if not has_ended(w, i, entry):
             return direct(w, i, entry)
         retire(w, entry >> 1)

@@ -26,7 +26,7 @@ cdef inline void send_reset(worker *w, const connection *c, uint32_t direction, 
         return
     rte_pktmbuf_append(m, RESET_LEN)
     write_ethernet(frame_at(m, 0), hop, w.shared.ports[port].mac)
-    write_reset(frame_at(m, 0), other.daddr, other.saddr, ports << 16 | ports >> 16, c.next_seq[direction])
+    write_reset(frame_at(m, 0), other.daddr, other.saddr, ports << 16 | ports >> 16, c.next_seq[direction], 0, 0)
     tx_add(w, port, m)
 
 

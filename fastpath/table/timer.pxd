@@ -15,6 +15,11 @@ from fastpath.table.load cimport count_state
 from fastpath.table.node cimport list_append, list_unlink
 from fastpath.table.tcp_state cimport STATE_DEAD, half_open, state_timeout, timeout_of
 
+cdef extern from *:
+    """
+    static inline void __pyx_f_8fastpath_5table_5timer_change_state(struct worker *, uint32_t, uint8_t) APART;
+    """
+
 
 cdef inline uint32_t wheel_slot(const table *t, uint32_t due) noexcept nogil:
     """The slot that is visited once `due` has passed; beyond the horizon, the last one (the visit then moves it on)."""

@@ -1,4 +1,4 @@
-"""How connections end, and begin again: B14, B15 (its first half), B16."""
+"""How connections end, and begin again: B14, B15, B16."""
 
 import pytest
 from scapy.layers.inet import IP, TCP
@@ -162,3 +162,49 @@ def test_reset_of_a_half_open_connection(director: Director, steps: str, state: 
     assert engine.worker_counters()[0].half_open == 0
     director.wait(13)
     assert director.in_use() == 0
+
+
+WINDOW = 1 << 20
+"""How far beyond the last acknowledgement a RST is believed."""
+
+
+def conversation(director: Director, expected: int) -> Packet:
+    """An established connection both ends of which are acknowledged up to `expected`; the packet to the server."""
+    first = director.send(inbound(tcp("S", seq=expected - 1))).one()
+    director.send(outbound(first, tcp("SA", seq=expected - 1, ack=expected)))
+    director.send(inbound(tcp("A", seq=expected, ack=expected)))
+    return first
+
+
+@pytest.mark.parametrize("who", [C, S])
+@pytest.mark.parametrize("expected", [1, 1000, 2**31, 2**32 - 1])
+@pytest.mark.parametrize(
+    ("beyond", "state"),
+    [(0, "CLOSE"), (1, "CLOSE"), (WINDOW - 1, "CLOSE"), *[(n, "ESTABLISHED") for n in (WINDOW, 2**31, -1)]],
+)
+def test_reset_within_the_window(director: Director, who: str, expected: int, beyond: int, state: str) -> None:
+    """B15: a RST beyond what its receiver can expect goes on, for that one to judge, but ends nothing here."""
+    director.service()
+    first = conversation(director, expected)
+    seq = (expected + beyond) % 2**32
+    director.send(inbound(tcp("R", seq=seq)) if who == C else outbound(first, tcp("R", seq=seq))).one()
+    assert director.states() == [state]
+
+
+def test_an_unbelieved_reset_shortens_no_life(director: Director) -> None:
+    """B15: a connection that was shot at lives on after the short timeout."""
+    director.service()
+    first = conversation(director, 1000)
+    director.send(inbound(tcp("R", seq=999)), outbound(first, tcp("R", seq=5)))
+    director.wait(60)
+    director.send(inbound(tcp("A", seq=1000, ack=1000))).one()
+
+
+@pytest.mark.parametrize(("seq", "state"), [(8, "CLOSE"), (8 + WINDOW, "SYN_RECV"), (7, "SYN_RECV")])
+def test_reset_of_a_client_that_the_server_has_answered(director: Director, seq: int, state: str) -> None:
+    """B15: from the SYN-ACK on it is known what the server expects of the client."""
+    director.service()
+    first = director.send(inbound(tcp("S", seq=7))).one()
+    director.send(outbound(first, tcp("SA", seq=70, ack=8)))
+    director.send(inbound(tcp("R", seq=seq))).one()
+    assert director.states() == [state]
