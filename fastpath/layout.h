@@ -24,7 +24,8 @@ enum { LINE = 64 };
 enum { BURST = 32, MAX_PORTS = 16, MAX_WORKERS = 64, MAX_SERVICES = 1 << 16, MAX_SERVERS = 1 << 20 };
 enum { MAX_SERVICE_SERVERS = (1 << 16) - 1, MAX_WRR_SLOTS = 1 << 20 };
 enum { INBOUND = 0, OUTBOUND = 1 };
-enum { GO_ON = 0, SEND = 1, PUNT = 2, DROP = 3, PARK = 4, HAND = 5 };
+/* What becomes of a packet. The last two are no longer the batch's: the packet waits, or another worker has it already. */
+enum { GO_ON = 0, SEND = 1, PUNT = 2, DROP = 3, HAND = 4, PARK = 5, GONE = 6 };
 
 #define NONE UINT32_MAX /* no connection, no service, no server */
 
@@ -264,7 +265,10 @@ struct frame_ring {
 /* ---- packets from worker to worker ------------------------------------------------------------------------------ */
 
 enum { HAND_SLOTS = 1024 }; /* of mbufs: some milliseconds in which the other worker does not run */
-#define HAND_SEND 1 /* in a slot: the packet is done, and leaves by mbuf.port; without: it is to be received */
+/* In a slot; without: it is to be received. */
+#define HAND_SEND 1 /* the packet is done, and leaves by mbuf.port */
+#define HAND_NOTE 2 /* it is to be received, and has a note (table/note.pxd) */
+#define HAND_FLAGS 3
 
 /* One for each pair of workers. The producer publishes `head` once a turn, the consumer `tail` once a burst; each keeps what
  * it last saw of the other, so that a line moves between two caches once for many packets. */
@@ -274,7 +278,7 @@ struct hand_ring {
     struct bell *bell;                            /* the consumer's */
     uint32_t tail __attribute__((aligned(LINE))); /* consumer's */
     uint32_t head_seen;
-    uintptr_t slots[HAND_SLOTS] __attribute__((aligned(LINE))); /* producer's: struct rte_mbuf *, and HAND_SEND */
+    uintptr_t slots[HAND_SLOTS] __attribute__((aligned(LINE))); /* producer's: struct rte_mbuf *, and HAND_... */
 };
 
 /* ---- what a card does with its queues -------------------------------------------------------------------------- */
@@ -385,6 +389,7 @@ struct shared {
     uint8_t refuses;       /* tells clients what is not served; else such packets go in silence */
     uint8_t resets_unknown; /* ... and TCP packets of connections that it does not know */
     uint8_t all_by_hash; /* no address is owned by another function */
+    uint32_t note_at;    /* where in an mbuf a note stands (table/note.pxd) */
     struct port ports[MAX_PORTS];
     struct bell kernel_bell; /* the kernel loop's */
 };
@@ -393,6 +398,7 @@ struct shared {
 struct batch {
     uint32_t n;
     uint32_t n_parked; /* the first so many were parked */
+    uint32_t noted;    /* bits: those that came from another worker with a note */
     uint8_t fresh;  /* received from a port just now: of other workers' packets, none has been handed over */
     uint8_t brings; /* what its port claims to bring to the owner, and is not looked at; all, if it is not fresh */
     struct rte_mbuf *pkt[BURST];

@@ -13,7 +13,7 @@ cdef extern from "layout.h" nogil:
     enum:
         LINE, BURST, MAX_PORTS, MAX_WORKERS, MAX_SERVICES, MAX_SERVERS, MAX_SERVICE_SERVERS, MAX_WRR_SLOTS
         INBOUND, OUTBOUND
-        GO_ON, SEND, PUNT, DROP, PARK, HAND
+        GO_ON, SEND, PUNT, DROP, HAND, PARK, GONE
         FRAME_TRUNCATED, FRAME_SEGMENTED, NOT_FOR_US, ARP_TRUNCATED
         IPV4_TRUNCATED, IPV4_BAD_VERSION, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_CHECKSUM
         FRAGMENT_MALFORMED, FRAGMENT_OVERLAP, FRAGMENT_FULL, FRAGMENT_EXPIRED, ICMP_BAD_CHECKSUM, ICMP_NO_CONNECTION
@@ -32,7 +32,7 @@ cdef extern from "layout.h" nogil:
         VERB_FIND, VERB_SWEEP, VERB_SEND
         PARKING, PARKING_SERVER, PARKING_MS
         NO_WAIT
-        HAND_SLOTS, HAND_SEND
+        HAND_SLOTS, HAND_SEND, HAND_NOTE, HAND_FLAGS
         BY_HASH, BY_RSS, BY_FLOW, BRINGS_INBOUND, BRINGS_OUTBOUND, BRINGS_ALL
         RSS_BYTES, MAX_RETA
     uint32_t NONE
@@ -187,10 +187,11 @@ cdef extern from "layout.h" nogil:
         bell kernel_bell
         rss *inbound
         uint8_t refuses, resets_unknown, all_by_hash
+        uint32_t note_at
         port ports[1]
 
     struct batch:
-        uint32_t n, n_parked
+        uint32_t n, n_parked, noted
         uint8_t fresh, brings
         rte_mbuf *pkt[32]
         uint64_t addrs[32]

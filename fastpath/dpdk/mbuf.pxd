@@ -25,6 +25,13 @@ cdef extern from "<rte_mbuf.h>" nogil:
     char *rte_pktmbuf_prepend(rte_mbuf *m, uint16_t n)
     int rte_pktmbuf_trim(rte_mbuf *m, uint16_t n)
 
+cdef extern from "<rte_mbuf_dyn.h>" nogil:
+    struct rte_mbuf_dynfield:
+        char name[64]  # RTE_MBUF_DYN_NAMESIZE
+        size_t size, align
+        unsigned int flags
+    int rte_mbuf_dynfield_register(const rte_mbuf_dynfield *params)
+
 cdef extern from "<rte_ring.h>" nogil:
     struct rte_ring:
         pass

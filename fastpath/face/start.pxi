@@ -53,6 +53,18 @@ cdef list worker_lcores():
     return found
 
 
+cdef uint32_t note_offset() except 0:
+    """Eight bytes of every packet buffer are the note's (table/note.pxd)."""
+    cdef rte_mbuf_dynfield field
+    cdef int offset
+    memset(&field, 0, sizeof(field))
+    memcpy(field.name, b"jupiter_note", 12)
+    field.size = field.align = sizeof(uint64_t)
+    offset = rte_mbuf_dynfield_register(&field)
+    need(offset > 0, f"No room for a note in the packet buffers: {eal_error()}.")
+    return <uint32_t>offset
+
+
 cdef int make_bell() except -1:
     cdef int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)
     need(fd >= 0, "No file descriptor left for an eventfd.")
@@ -69,6 +81,7 @@ cdef make_shared(timeouts, uint32_t mtu, uint32_t n_workers, bint adaptive):
     S.map = map_new(0)
     S.n_workers = n_workers
     S.all_by_hash = 1
+    S.note_at = note_offset()
     S.kernel_bell.fd = make_bell()
     S.idle_adaptive = adaptive
     for i, seconds in enumerate(timeouts):
@@ -253,7 +266,7 @@ cdef empty_rings(worker *w):
         while n:
             n = hand_take(w.hand_from[source], slots, 32)
             for i in range(n):
-                m = <rte_mbuf *>(slots[i] & ~<size_t>HAND_SEND)
+                m = <rte_mbuf *>(slots[i] & ~<size_t>HAND_FLAGS)
                 if slots[i] & HAND_SEND:
                     tx_add(w, m.port, m)
                     continue

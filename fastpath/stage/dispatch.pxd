@@ -1,5 +1,5 @@
 """dispatch: carry out the verdicts. Every packet leaves here: sent, handed to the worker that owns it, freed after its copy
-went to the kernel, or dropped under its one reason; unless it waits in the parking."""
+went to the kernel, or dropped under its one reason; unless it waits in the parking, or has gone to another worker with a note."""
 
 from libc.stdint cimport uint32_t
 
@@ -28,7 +28,7 @@ cdef inline void dispatch(worker *w) noexcept nogil:
     for i in range(b.n):
         if b.verdict[i] == SEND:
             tx_add(w, b.out[i], b.pkt[i])
-        elif b.verdict[i] != PARK:
+        elif b.verdict[i] < PARK:
             dispatch_one(w, i)
 
 

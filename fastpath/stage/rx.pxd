@@ -6,7 +6,7 @@ from libc.stdint cimport uint16_t, uint32_t
 from fastpath.dpdk.eal cimport rte_prefetch0, unlikely
 from fastpath.dpdk.ethdev cimport rte_eth_rx_burst
 from fastpath.dpdk.mbuf cimport rte_mbuf
-from fastpath.layout cimport BRINGS_ALL, BURST, HAND_SEND, batch, worker
+from fastpath.layout cimport BRINGS_ALL, BURST, HAND_FLAGS, HAND_SEND, batch, worker
 from fastpath.net.frame cimport frame_at
 from fastpath.table.hand_ring cimport hand_take
 from fastpath.table.parking cimport leave_parking, parking_is_due
@@ -21,10 +21,12 @@ cdef inline void collect_from(worker *w, uint32_t source) noexcept nogil:
     cdef uint32_t i, n = hand_take(w.hand_from[source], slots, BURST - b.n)
     w.handed_in += n
     for i in range(n):
-        m = <rte_mbuf *>(slots[i] & ~<size_t>HAND_SEND)
-        if unlikely(slots[i] & HAND_SEND):
-            tx_add(w, m.port, m)
-            continue
+        m = <rte_mbuf *>(slots[i] & ~<size_t>HAND_FLAGS)
+        if unlikely(slots[i] & HAND_FLAGS):
+            if slots[i] & HAND_SEND:
+                tx_add(w, m.port, m)
+                continue
+            b.noted |= <uint32_t>1 << b.n
         b.pkt[b.n] = m
         b.n += 1
 
@@ -41,6 +43,7 @@ cdef inline uint32_t collect(worker *w) noexcept nogil:
     """The batch of packets that were received before. All other workers are looked at, each time another one first."""
     cdef batch *b = &w.batch
     cdef uint32_t i
+    b.noted = 0
     b.n = b.n_parked = leave_parking(w) if unlikely(w.n_parked) else 0
     for i in range(1, w.shared.n_workers):
         w.first_source = next_source(w, w.first_source)
@@ -58,7 +61,7 @@ cdef inline uint32_t receive(worker *w, uint32_t port) noexcept nogil:
     cdef uint32_t i
     if unlikely(w.n_parked) and parking_is_due(w):
         return 0  # what waited goes first, and there is more of it than a batch holds
-    b.n_parked = 0
+    b.n_parked = b.noted = 0
     b.fresh = True
     b.brings = w.shared.ports[port].brings
     b.n = rte_eth_rx_burst(<uint16_t>port, <uint16_t>w.id, b.pkt, BURST)

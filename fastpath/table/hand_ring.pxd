@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.dpdk.eal cimport rte_prefetch0
 from fastpath.dpdk.mbuf cimport rte_mbuf
-from fastpath.layout cimport HAND, HAND_SEND, HAND_SLOTS, HANDOVER_FULL, hand_ring, worker
+from fastpath.layout cimport HAND, HAND_FLAGS, HAND_SLOTS, HANDOVER_FULL, hand_ring, worker
 from fastpath.table.batch cimport drop
 from fastpath.table.bell cimport ring_bell
 from fastpath.table.frame_ring cimport full_fence, load_acquire, store_release
@@ -16,7 +16,7 @@ from fastpath.table.frame_ring cimport full_fence, load_acquire, store_release
 cdef extern from *:
     """
     /* Where a frame begins in a buffer of our pools, unless its driver says otherwise: known without a look at the mbuf. */
-    #define usual_frame(slot) ((char *)((slot) & ~(uintptr_t)HAND_SEND) + sizeof(struct rte_mbuf) + RTE_PKTMBUF_HEADROOM)
+    #define usual_frame(slot) ((char *)((slot) & ~(uintptr_t)HAND_FLAGS) + sizeof(struct rte_mbuf) + RTE_PKTMBUF_HEADROOM)
     /* Of all x86-64-v3 processors; one that lacks it does nothing. A line to be written comes alone, not shared first. */
     static inline void prefetch_to_write(const void *p) { __asm__ volatile("prefetchw %0" : : "m"(*(const char *)p)); }
     """
@@ -26,7 +26,7 @@ cdef extern from *:
 
 
 cdef inline bint hand_over(worker *w, uint32_t target, rte_mbuf *m, size_t flag) noexcept nogil:
-    """Into the ring to another worker; False: full. flag: HAND_SEND, or 0."""
+    """Into the ring to another worker; False: full. flag: HAND_SEND, HAND_NOTE, or 0."""
     cdef hand_ring *r = w.hand_to[target]
     if r.filled - r.tail_seen >= HAND_SLOTS:
         r.tail_seen = load_acquire(&r.tail)
@@ -72,7 +72,7 @@ cdef inline uint32_t hand_take(hand_ring *r, size_t *slots, uint32_t room) noexc
     n = n if n < room else room
     for i in range(n):
         slots[i] = (&r.slots[0])[(r.tail + i) & (HAND_SLOTS - 1)]
-        rte_prefetch0(<void *>(slots[i] & ~<size_t>HAND_SEND))
+        rte_prefetch0(<void *>(slots[i] & ~<size_t>HAND_FLAGS))
         prefetch_to_write(usual_frame(slots[i]))
     store_release(&r.tail, r.tail + n)
     return n
