@@ -190,6 +190,15 @@ class WorkerCounters(NamedTuple):
     sleeps: int
     asleep_ticks: int
 
+class OwnMessages(NamedTuple):
+    """Sent by the data plane itself: answers to echo requests, ICMP errors about what it dropped, RSTs; and ICMP errors
+    of others that it has translated and sent on."""
+
+    echo_replies: int
+    icmp_errors: int
+    resets: int
+    icmp_relayed: int
+
 class Match(NamedTuple):
     """True of a connection when one of `ends` (a sum of CLIENT, VIRTUAL, LOCAL, REAL) has this address, as far as
     the bits of `mask` go (4 bytes, as address), and this port (0: any)."""
@@ -382,6 +391,9 @@ def kernel_loop() -> None:
 
 def drops(worker: int | None = None) -> dict[str, int]:
     """By reason; of all workers and the kernel loop, or of one worker."""
+
+def own_messages(worker: int | None = None) -> OwnMessages:
+    """Of all workers, or of one."""
 
 def server_counters(server: int) -> ServerCounters: ...
 def service_counters(service: int) -> ServiceCounters: ...

@@ -87,6 +87,7 @@ PortCounters = namedtuple(
     "tx_dropped kernel_rx_packets kernel_tx_packets strays mbufs_in_use mbufs_free")
 Connection = namedtuple(
     "Connection", "worker protocol client virtual local real flags state idle timeout server")
+OwnMessages = namedtuple("OwnMessages", "echo_replies icmp_errors resets icmp_relayed")
 WorkerCounters = namedtuple(
     "WorkerCounters", "lcore turns busy_turns packets connections half_open connections_free ticks busy_ticks parked "
     "to_kernel_depth from_kernel_depth handed_in handed_out strays handover_depth sleeps asleep_ticks")

@@ -433,6 +433,9 @@ struct parked {
     uint32_t since; /* ms */
 };
 
+/* What a worker says itself, and the ICMP errors that it relays. */
+enum { SAID_ECHO, SAID_ERROR, SAID_RESET, SAID_RELAYED, N_SAID };
+
 /* So many more of something may happen now; in ms since when no more was earned. */
 struct tokens {
     uint32_t left, refilled;
@@ -445,6 +448,7 @@ struct worker {
     uint32_t id, lcore;
     uint32_t now; /* ms */
     uint32_t n_parked;
+    uint64_t said[N_SAID];
     struct tokens icmp, resets; /* for what it says itself of packets that it drops */
     uint64_t tsc_zero, ms_per_tick; /* ms = (tsc - zero) * ms_per_tick >> 64 */
     uint64_t turns, busy_turns, packets;

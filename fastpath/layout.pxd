@@ -32,6 +32,7 @@ cdef extern from "layout.h" nogil:
         VERB_FIND, VERB_SWEEP, VERB_SEND
         PARKING, PARKING_SERVER, PARKING_MS
         NO_WAIT
+        SAID_ECHO, SAID_ERROR, SAID_RESET, SAID_RELAYED, N_SAID
         HAND_SLOTS, HAND_SEND, HAND_NOTE, HAND_FLAGS
         BY_HASH, BY_RSS, BY_FLOW, BRINGS_INBOUND, BRINGS_OUTBOUND, BRINGS_ALL
         RSS_BYTES, MAX_RETA
@@ -223,6 +224,7 @@ cdef extern from "layout.h" nogil:
         table table
         rte_mempool *pool
         uint32_t id, lcore, now, n_parked
+        uint64_t said[4]  # N_SAID
         tokens icmp, resets
         uint64_t tsc_zero, ms_per_tick, turns, busy_turns, packets, ticks, busy_ticks
         uint64_t drops[1]

@@ -120,6 +120,12 @@ def drops(worker=None):
     return counts
 
 
+def own_messages(worker=None):
+    started()
+    return OwnMessages(*over_workers([[W[<uint32_t>i].said[k] for k in range(N_SAID)] for i in (
+        range(S.n_workers) if worker is None else [worker_at(worker).id])]))
+
+
 def port_counters(port):
     cdef rte_eth_stats stats
     cdef port_count *c

@@ -6,7 +6,7 @@ Naive oracle: tests/fastpath/test_checksum.py.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastpath.net.frame cimport load16
+from fastpath.net.frame cimport load16, load32, rte_be_to_cpu_32, rte_cpu_to_be_32, store32
 
 
 cdef inline uint16_t fold(uint64_t sum) noexcept nogil:
@@ -24,6 +24,14 @@ cdef inline uint64_t difference(uint64_t old, uint64_t new) noexcept nogil:
     0xffffffff is zero in one's complement of 16 bits: taking old's words from it is their complement.
     """
     return (new & 0xFFFFFFFFU) + (new >> 32) + 2 * <uint64_t>0xFFFFFFFFU - (old & 0xFFFFFFFFU) - (old >> 32)
+
+
+cdef inline uint64_t add_to(uint8_t *word, uint32_t amount) noexcept nogil:
+    """Add to a 32-bit number in network byte order, at an even distance from what the checksum begins with; the difference."""
+    cdef uint32_t old = load32(word)
+    cdef uint32_t new = rte_cpu_to_be_32(rte_be_to_cpu_32(old) + amount)
+    store32(word, new)
+    return difference(old, new)
 
 
 cdef inline uint16_t update(uint16_t checksum, uint64_t delta) noexcept nogil:

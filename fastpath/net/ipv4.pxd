@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_trim
 from fastpath.layout cimport be32
-from fastpath.net.checksum cimport compute
+from fastpath.net.checksum cimport compute, difference, update
 from fastpath.net.frame cimport (
     frame_at, load16, rte_be_to_cpu_16, rte_be_to_cpu_32, rte_cpu_to_be_16, store16, store32)
 from fastpath.net.headers cimport (
@@ -22,6 +22,13 @@ cdef inline void trim_padding(rte_mbuf *m) noexcept nogil:
     cdef uint32_t length = ETH_LEN + rte_be_to_cpu_16(load16(frame_at(m, ETH_LEN + IPV4_TOTAL_LENGTH)))
     if m.data_len > length:
         rte_pktmbuf_trim(m, <uint16_t>(m.data_len - length))
+
+
+cdef inline void lower_ttl(uint8_t *ip) noexcept nogil:
+    """One less (RFC 1812 5.3.1), and the checksum with it."""
+    cdef uint16_t old = load16(ip + IPV4_TTL)
+    ip[IPV4_TTL] -= 1
+    store16(ip + IPV4_CHECKSUM, update(load16(ip + IPV4_CHECKSUM), difference(old, load16(ip + IPV4_TTL))))
 
 
 cdef inline bint cannot_be_a_host(be32 addr) noexcept nogil:

@@ -9,7 +9,7 @@ from fastpath.dpdk.mbuf cimport RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKS
 from fastpath.layout cimport (
     ADDRESS_FREE, ARP_TRUNCATED, BRINGS_ALL, FRAGMENT_EXPIRED, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, HAND,
     ICMP_NOT_HANDLED, ICMP_TRUNCATED, IPV4_BAD_CHECKSUM, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_VERSION, IPV4_TRUNCATED,
-    NOT_FOR_US, PROTOCOL_NOT_SERVED, PUNT, SPOOFED_SOURCE, TCP_BAD_OFFSET, TCP_TRUNCATED, UDP_BAD_LENGTH, UDP_TRUNCATED,
+    NOT_FOR_US, PROTOCOL_NOT_SERVED, PUNT, SAID_ECHO, SPOOFED_SOURCE, TCP_BAD_OFFSET, TCP_TRUNCATED, UDP_BAD_LENGTH, UDP_TRUNCATED,
     batch, worker)
 from fastpath.net.arp cimport answer_arp, is_ipv4_over_ethernet
 from fastpath.net.frame cimport frame_at, load16, load32, load48, load64, rte_be_to_cpu_16, rte_cpu_to_be_16
@@ -19,11 +19,12 @@ from fastpath.net.headers cimport (
     ETHERTYPE_IPV4, ICMP_ECHO, ICMP_LEN, ICMP_TYPE, IPV4_DST, IPV4_FRAGMENT, IPV4_FRAGMENT_MASK, IPV4_ID, IPV4_LEN,
     IPV4_PROTOCOL, IPV4_SRC, IPV4_TOTAL_LENGTH, IPV4_VERSION_IHL, L4_SPORT, PROTO_ICMP, PROTO_TCP,
     PROTO_UDP, TCP_ACK, TCP_LEN, UDP_LEN, UDP_LENGTH)
-from fastpath.net.icmp cimport answer_echo, quoted_flow
+from fastpath.net.icmp cimport answer_echo, quoted_flow, quoted_l4
 from fastpath.table.batch cimport drop, send_back
 from fastpath.table.connection cimport home_of, tuple_hash
 from fastpath.table.hand_ring cimport give
 from fastpath.table.owner cimport fragment_home, is_anothers
+from fastpath.table.relay cimport relay_error
 from fastpath.table.service cimport address_kind, is_no_client
 from fastpath.table.tcp_state cimport EVENT_ACK, tcp_event
 
@@ -56,13 +57,18 @@ cdef inline uint8_t classify_fragment(worker *w, uint32_t i, uint8_t *ip) noexce
     return HAND if b.fresh and b.entry[i] != w.id else drop(b, i, FRAGMENT_EXPIRED)
 
 
-cdef inline uint8_t classify_error(worker *w, uint32_t i, const uint8_t *icmp, uint32_t length) noexcept nogil:
+cdef inline uint8_t classify_error(worker *w, uint32_t i, uint8_t *icmp, uint32_t length) noexcept nogil:
     """ICMP other than echo. An error quotes a packet that we have sent; its connection is known by the reverse of that one's
     tuple, and is its owner's to look up."""
-    cdef uint64_t addrs, ports
-    if quoted_flow(icmp, length, &addrs, &ports) and is_anothers(w, i, addrs, ports, tuple_hash(&w.table, addrs, ports), 0):
+    cdef uint64_t addrs, ports, hash
+    cdef uint32_t l4 = quoted_l4(icmp, length)
+    if l4 == 0:
+        return drop(&w.batch, i, ICMP_NOT_HANDLED)
+    quoted_flow(icmp, l4, &addrs, &ports)
+    hash = tuple_hash(&w.table, addrs, ports)
+    if is_anothers(w, i, addrs, ports, hash, 0):
         return HAND
-    return drop(&w.batch, i, ICMP_NOT_HANDLED)
+    return relay_error(w, i, icmp, l4, length, addrs, ports, hash)
 
 
 cdef inline uint8_t classify_icmp(worker *w, uint32_t i, uint8_t *ip, uint8_t *icmp, uint32_t length) noexcept nogil:
@@ -73,6 +79,7 @@ cdef inline uint8_t classify_icmp(worker *w, uint32_t i, uint8_t *ip, uint8_t *i
         return classify_error(w, i, icmp, length)
     if is_no_client(w.shared.map, load32(ip + IPV4_SRC)):
         return drop(&w.batch, i, SPOOFED_SOURCE)
+    w.said[SAID_ECHO] += 1
     trim_padding(w.batch.pkt[i])
     answer_echo(w.batch.pkt[i], icmp, length, w.shared.ports[w.batch.pkt[i].port].mac)
     return send_back(&w.batch, i)

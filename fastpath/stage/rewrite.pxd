@@ -9,19 +9,18 @@ from fastpath.layout cimport GO_ON, SEND, batch, connection, flow, worker
 from fastpath.net.checksum cimport difference, update
 from fastpath.net.frame cimport frame_at, load16, store16, store32, store64
 from fastpath.net.headers cimport (
-    ETH_DST, ETH_LEN, IPV4_CHECKSUM, IPV4_PROTOCOL, IPV4_SRC, IPV4_TTL, L4_SPORT, PROTO_TCP, TCP_CHECKSUM, UDP_CHECKSUM)
+    ETH_LEN, IPV4_CHECKSUM, IPV4_PROTOCOL, IPV4_SRC, IPV4_TTL, L4_SPORT, PROTO_TCP, TCP_CHECKSUM, UDP_CHECKSUM)
 from fastpath.net.ipv4 cimport trim_padding
 from fastpath.table.connection cimport flow_addrs, flow_ports
+from fastpath.table.next_hop cimport address_frame, hop_port
 
 cdef extern from *:
     """
     /* TTL is the low byte of its word in memory (x86-64): one less is -1, 0xfffe in one's complement. */
     enum { ONE_TTL_LESS = 0xfffe };
-    #define MAC_MASK 0xffffffffffffULL
     """
     enum:
         ONE_TTL_LESS
-    uint64_t MAC_MASK
 
 
 cdef inline void rewrite_l4(uint8_t *l4, uint8_t protocol, uint32_t ports, uint64_t delta) noexcept nogil:
@@ -43,17 +42,14 @@ cdef inline void rewrite_one(worker *w, uint32_t i) noexcept nogil:
     cdef uint64_t addrs_delta = difference(b.addrs[i], addrs)
     cdef uint8_t *eth = frame_at(b.pkt[i], 0)
     cdef uint8_t *ip = eth + ETH_LEN
-    cdef uint64_t mac
     trim_padding(b.pkt[i])
     ip[IPV4_TTL] -= 1
     store16(ip + IPV4_CHECKSUM, update(load16(ip + IPV4_CHECKSUM), addrs_delta + ONE_TTL_LESS))
     store64(ip + IPV4_SRC, addrs << 32 | addrs >> 32)
     rewrite_l4(eth + b.l4[i], ip[IPV4_PROTOCOL], ports << 16 | ports >> 16,
                addrs_delta + difference(<uint32_t>b.ports[i], ports))
-    b.out[i] = <uint8_t>(b.hop[i] >> 48)
-    mac = w.shared.ports[b.out[i]].mac
-    store64(eth + ETH_DST, b.hop[i] & MAC_MASK | mac << 48)  # both addresses, in two stores
-    store32(eth + ETH_DST + 8, <uint32_t>(mac >> 16))
+    b.out[i] = hop_port(b.hop[i])
+    address_frame(w, eth, b.hop[i])
     b.verdict[i] = SEND
 
 

@@ -6,16 +6,17 @@ from libc.string cimport memset
 
 from fastpath.dpdk.eal cimport unlikely
 from fastpath.layout cimport (
-    ADDRESS_FREE, ADDRESS_LOCAL, BRINGS_ALL, BURST, CONNECTION_RESET, CONNECTIONS_EXHAUSTED, GO_ON, HAND, HOP_RESOLVED, INBOUND,
-    LIST_HALF_OPEN, LIST_HEADS, NO_CONNECTION, NO_LOCAL_PORT, NO_SERVER, NO_SERVICE, NONE, OUTBOUND, PUNT, SERVER_PRESENT,
+    ADDRESS_FREE, ADDRESS_LOCAL, BRINGS_ALL, BURST, CONNECTION_RESET, CONNECTIONS_EXHAUSTED, GO_ON, HAND, INBOUND,
+    LIST_HALF_OPEN, LIST_HEADS, NO_CONNECTION, NO_LOCAL_PORT, NO_SERVER, NO_SERVICE, NONE, OUTBOUND, PUNT, SAID_RESET, SERVER_PRESENT,
     SPOOFED_SOURCE, batch, connection, flow, local_pool, port, server, service, table, worker)
-from fastpath.net.frame cimport frame_at, load48
+from fastpath.net.frame cimport frame_at
 from fastpath.net.headers cimport ETH_LEN, IPV4_TTL, PROTO_TCP
 from fastpath.net.tcp cimport TCP_HAS_ACK, answer_segment
 from fastpath.table.batch cimport count_for_service, drop, drop_for_service
 from fastpath.table.connection cimport connection_give, connection_index, connection_take, find, flow_of
 from fastpath.table.load cimport count_opened
 from fastpath.table.local_port cimport choose_local
+from fastpath.table.next_hop cimport client_hop, hop_port, is_resolved
 from fastpath.table.owner cimport is_anothers
 from fastpath.table.parking cimport park
 from fastpath.table.service cimport address_kind, is_no_client, pick_server, service_at
@@ -40,10 +41,10 @@ cdef inline uint8_t direct(worker *w, uint32_t i, uint32_t entry) noexcept nogil
         return ttl_exceeded(w, i)
     if entry & 1 == INBOUND:
         b.hop[i] = s.hop
-        if unlikely(not b.hop[i] >> 56 & HOP_RESOLVED):  # read once: the main thread may change it at any time
+        if unlikely(not is_resolved(b.hop[i])):  # read once: the main thread may change it at any time
             return park(w, i, c.server, s.service)
     else:
-        b.hop[i] = load48(c.client_mac) | <uint64_t>c.client_port << 48
+        b.hop[i] = client_hop(c)
     return GO_ON
 
 
@@ -62,12 +63,12 @@ cdef inline uint8_t open_connection(worker *w, uint32_t i, const service *s, uin
     cdef batch *b = &w.batch
     cdef table *t = &w.table
     cdef uint64_t hop = w.shared.servers[id].hop
-    cdef const port *p = &w.shared.ports[hop >> 48 & 0xFF]
+    cdef const port *p = &w.shared.ports[hop_port(hop)]
     cdef const local_pool *pool = p.pool  # read once: the main thread may change it at any time
     cdef connection *c
     cdef uint32_t index
     cdef uint64_t answer_hash
-    if unlikely(not hop >> 56 & HOP_RESOLVED):
+    if unlikely(not is_resolved(hop)):
         return park(w, i, id, s.id)
     if pool == NULL:
         return drop_for_service(w, i, NO_LOCAL_PORT, s.id, INBOUND)
@@ -166,7 +167,7 @@ cdef inline uint8_t schedule_reset(worker *w, uint32_t i, uint32_t entry) noexce
         return drop_for_service(w, i, CONNECTION_RESET, service, entry & 1)
     count_for_service(w, b.pkt[i], service, entry & 1)
     answer_segment(b.pkt[i], b.l4[i], w.shared.ports[b.pkt[i].port].mac)
-    return drop_and_answer(w, i, CONNECTION_RESET)
+    return drop_and_answer(w, i, CONNECTION_RESET, SAID_RESET)
 
 
 cdef inline uint8_t schedule_one(worker *w, uint32_t i) noexcept nogil:

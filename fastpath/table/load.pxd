@@ -8,8 +8,9 @@ change twice, for as long as the adding up takes.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from fastpath.layout cimport HOP_RESOLVED, server, server_count, worker
+from fastpath.layout cimport server, server_count, worker
 from fastpath.table.frame_ring cimport load_acquire
+from fastpath.table.next_hop cimport is_resolved
 from fastpath.table.tcp_state cimport STATE_DEAD, state_established, state_load
 
 cdef extern from *:
@@ -38,7 +39,7 @@ cdef inline uint64_t load_of(worker *w, uint32_t id) noexcept nogil:
     cdef server_count *count = &w.server_counts[id]
     cdef uint32_t epoch = load_acquire(&w.shared.load_epoch)
     cdef int64_t load
-    if not w.shared.servers[id].hop >> 56 & HOP_RESOLVED:
+    if not is_resolved(w.shared.servers[id].hop):
         return UNREACHABLE
     if count.load_epoch != epoch:
         count.load_epoch = epoch

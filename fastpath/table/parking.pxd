@@ -9,9 +9,10 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from fastpath.dpdk.mbuf cimport rte_pktmbuf_free
 from fastpath.layout cimport (
-    BURST, HOP_RESOLVED, INBOUND, NEXT_HOP_UNRESOLVED, PARK, PARKING, PARKING_FULL, PARKING_MS, PARKING_SERVER, batch,
+    BURST, INBOUND, NEXT_HOP_UNRESOLVED, PARK, PARKING, PARKING_FULL, PARKING_MS, PARKING_SERVER, batch,
     parked, worker)
 from fastpath.table.batch cimport count_drop, count_for_service, drop_for_service
+from fastpath.table.next_hop cimport is_resolved
 
 
 cdef inline uint32_t parked_for(const worker *w, uint32_t server) noexcept nogil:
@@ -38,7 +39,7 @@ cdef inline uint8_t park(worker *w, uint32_t i, uint32_t server, uint32_t servic
 
 
 cdef inline bint may_leave(const worker *w, const parked *p) noexcept nogil:
-    return w.shared.servers[p.server].hop >> 56 & HOP_RESOLVED
+    return is_resolved(w.shared.servers[p.server].hop)
 
 
 cdef inline bint has_waited(const worker *w, const parked *p) noexcept nogil:

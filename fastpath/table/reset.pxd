@@ -3,12 +3,13 @@
 from libc.stdint cimport uint32_t, uint64_t
 
 from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_alloc, rte_pktmbuf_append
-from fastpath.layout cimport HOP_RESOLVED, INBOUND, NO_MBUF, OUTBOUND, connection, flow, worker
+from fastpath.layout cimport INBOUND, NO_MBUF, OUTBOUND, SAID_RESET, connection, flow, worker
 from fastpath.net.ethernet cimport write_ethernet
-from fastpath.net.frame cimport frame_at, load48
+from fastpath.net.frame cimport frame_at
 from fastpath.net.headers cimport PROTO_TCP
 from fastpath.net.tcp cimport RESET_LEN, write_reset
 from fastpath.table.connection cimport flow_ports
+from fastpath.table.next_hop cimport client_hop, hop_port, is_resolved
 from fastpath.table.tcp_state cimport STATE_RESET, SYN_RECV, SYN_SENT, TIME_WAIT
 from fastpath.table.timer cimport change_state, retire
 from fastpath.table.tx cimport tx_add
@@ -19,11 +20,12 @@ cdef inline void send_reset(worker *w, const connection *c, uint32_t direction, 
     expects. One with more data on its way answers with a challenge ACK (RFC 5961 3.2), which STATE_RESET answers in turn."""
     cdef const flow *other = &c.flow[direction ^ 1]
     cdef uint32_t ports = <uint32_t>flow_ports(other, 0)
-    cdef uint32_t port = hop >> 48 & 0xFF
+    cdef uint32_t port = hop_port(hop)
     cdef rte_mbuf *m = rte_pktmbuf_alloc(w.pool)
     if m == NULL:
         w.drops[NO_MBUF] += 1
         return
+    w.said[SAID_RESET] += 1
     rte_pktmbuf_append(m, RESET_LEN)
     write_ethernet(frame_at(m, 0), hop, w.shared.ports[port].mac)
     write_reset(frame_at(m, 0), other.daddr, other.saddr, ports << 16 | ports >> 16, c.next_seq[direction], 0, 0)
@@ -40,9 +42,9 @@ cdef inline void reset_connection(worker *w, uint32_t index) noexcept nogil:
     if c.protocol != PROTO_TCP or c.state == SYN_SENT or c.state == TIME_WAIT:
         retire(w, index)
         return
-    if hop >> 56 & HOP_RESOLVED:
+    if is_resolved(hop):
         send_reset(w, c, INBOUND, hop)
     if c.state != SYN_RECV:
-        send_reset(w, c, OUTBOUND, load48(c.client_mac) | <uint64_t>c.client_port << 48)
+        send_reset(w, c, OUTBOUND, client_hop(c))
     c.last_seen = w.now
     change_state(w, index, STATE_RESET)

@@ -5,7 +5,7 @@ none of them comes here but a RST.
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from fastpath.layout cimport MTU_EXCEEDED, TTL_EXCEEDED, batch, be32, port, tokens, worker
+from fastpath.layout cimport MTU_EXCEEDED, SAID_ERROR, SAID_RESET, TTL_EXCEEDED, batch, be32, port, tokens, worker
 from fastpath.net.frame cimport rte_cpu_to_be_32
 from fastpath.net.headers cimport (
     ICMP_FRAGMENTATION_NEEDED, ICMP_PORT_UNREACHABLE, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, PROTO_TCP)
@@ -37,8 +37,9 @@ cdef inline bint may_tell(const worker *w, tokens *bucket) noexcept nogil:
     return True
 
 
-cdef inline uint8_t drop_and_answer(worker *w, uint32_t i, uint8_t reason) noexcept nogil:
-    """The packet is gone under its reason, though its buffer carries the answer."""
+cdef inline uint8_t drop_and_answer(worker *w, uint32_t i, uint8_t reason, uint32_t said) noexcept nogil:
+    """The packet is gone under its reason, though its buffer carries the answer: SAID_..."""
+    w.said[said] += 1
     count_drop(w, w.batch.pkt[i].port, reason)
     return send_back(&w.batch, i)
 
@@ -50,7 +51,7 @@ cdef inline uint8_t drop_with_error(worker *w, uint32_t i, uint8_t reason, uint8
     cdef const port *p = &w.shared.ports[b.pkt[i].port]
     if p.address == 0 or not may_tell(w, &w.icmp) or answer_error(b.pkt[i], type, code, rest, p.address, p.mac) != 0:
         return drop(b, i, reason)
-    return drop_and_answer(w, i, reason)
+    return drop_and_answer(w, i, reason, SAID_ERROR)
 
 
 cdef inline uint8_t ttl_exceeded(worker *w, uint32_t i) noexcept nogil:
@@ -74,7 +75,8 @@ cdef inline uint8_t refuse(worker *w, uint32_t i, uint8_t reason) noexcept nogil
         if b.event[i] == EVENT_RST or not may_tell(w, &w.resets):
             return drop(b, i, reason)
         answer_segment(b.pkt[i], b.l4[i], mac)
-    elif not may_tell(w, &w.icmp) or answer_error(
+        return drop_and_answer(w, i, reason, SAID_RESET)
+    if not may_tell(w, &w.icmp) or answer_error(
             b.pkt[i], ICMP_UNREACHABLE, ICMP_PORT_UNREACHABLE, 0, <be32>(b.addrs[i] >> 32), mac) != 0:
         return drop(b, i, reason)
-    return drop_and_answer(w, i, reason)
+    return drop_and_answer(w, i, reason, SAID_ERROR)

@@ -1,6 +1,6 @@
 """Frames as tests write and read them: scapy builds each one, and judges each one that leaves."""
 
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP, TCPerror, UDPerror
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import NoPayload, Packet, Raw
 
@@ -45,11 +45,14 @@ def outbound(sent: Packet, l4: Packet, **fields: object) -> bytes:
 
 
 def recomputed(raw: bytes) -> bytes:
-    """The frame with every checksum computed anew from its bytes; a UDP checksum of 0 is none, and stays (RFC 768)."""
+    """The frame with every checksum computed anew from its bytes; a UDP checksum of 0 is none, and stays (RFC 768), and
+    so does that of a segment which an ICMP error quotes, perhaps in part."""
     packet = Ether(raw)
     layer = packet
     while not isinstance(layer, NoPayload):
-        if isinstance(layer, IP | TCP | ICMP) or (isinstance(layer, UDP) and layer.chksum):
+        if isinstance(layer, TCPerror | UDPerror):
+            pass
+        elif isinstance(layer, IP | TCP | ICMP) or (isinstance(layer, UDP) and layer.chksum):
             del layer.chksum
         layer = layer.payload
     return bytes(packet)
