@@ -312,7 +312,10 @@ def add_port(
     """
 
 def add_ring_port(
-    name: str, queues: int | None = None, card: tuple[bytes, bytes] | Literal["flow"] | None = None
+    name: str,
+    queues: int | None = None,
+    card: tuple[bytes, bytes] | Literal["flow"] | None = None,
+    mtu: int | None = None,
 ) -> Port:
     """A port made of in-memory rings, two for each of so many queues (None: one a worker): what run_once() feeds; the
     benchmark's port too. card: it stands for a card with RSS by this key (40 bytes or more) and RETA (a byte an

@@ -24,8 +24,9 @@ enum { LINE = 64 };
 enum { BURST = 32, MAX_PORTS = 16, MAX_WORKERS = 64, MAX_SERVICES = 1 << 16, MAX_SERVERS = 1 << 20 };
 enum { MAX_SERVICE_SERVERS = (1 << 16) - 1, MAX_WRR_SLOTS = 1 << 20 };
 enum { INBOUND = 0, OUTBOUND = 1 };
-/* What becomes of a packet. The last two are no longer the batch's: the packet waits, or another worker has it already. */
-enum { GO_ON = 0, SEND = 1, PUNT = 2, DROP = 3, HAND = 4, PARK = 5, GONE = 6 };
+/* What becomes of a packet. SPLIT: sent in pieces. The last two are no longer the batch's: the packet waits, or another worker
+ * has it already. */
+enum { GO_ON = 0, SEND = 1, PUNT = 2, DROP = 3, HAND = 4, SPLIT = 5, PARK = 6, GONE = 7 };
 
 #define NONE UINT32_MAX /* no connection, no service, no server */
 
@@ -383,6 +384,7 @@ struct shared {
     struct rte_rcu_qsbr *rcu;
     uint32_t timeouts[N_TIMEOUTS]; /* ms */
     uint32_t n_ports, n_workers, mtu; /* mtu: the largest that a packet buffer holds */
+    uint32_t least_mtu; /* of all ports: what is no longer needs no look at its way out */
     uint32_t stopping;
     uint8_t idle_adaptive; /* workers without packets sleep */
     struct rss *inbound; /* says who owns what clients send; NULL: our hash does */
@@ -398,6 +400,7 @@ struct shared {
 struct batch {
     uint32_t n;
     uint32_t n_parked; /* the first so many were parked */
+    uint32_t n_long;   /* so many are longer than the MTU of their way out */
     uint32_t noted;    /* bits: those that came from another worker with a note */
     uint8_t fresh;  /* received from a port just now: of other workers' packets, none has been handed over */
     uint8_t brings; /* what its port claims to bring to the owner, and is not looked at; all, if it is not fresh */
@@ -447,6 +450,7 @@ struct worker {
     struct rte_mempool *pool; /* of its NUMA node */
     uint32_t id, lcore;
     uint32_t now; /* ms */
+    uint16_t ip_id;
     uint32_t n_parked;
     uint64_t said[N_SAID];
     struct tokens icmp, resets; /* for what it says itself of packets that it drops */

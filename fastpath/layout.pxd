@@ -13,7 +13,7 @@ cdef extern from "layout.h" nogil:
     enum:
         LINE, BURST, MAX_PORTS, MAX_WORKERS, MAX_SERVICES, MAX_SERVERS, MAX_SERVICE_SERVERS, MAX_WRR_SLOTS
         INBOUND, OUTBOUND
-        GO_ON, SEND, PUNT, DROP, HAND, PARK, GONE
+        GO_ON, SEND, PUNT, DROP, HAND, SPLIT, PARK, GONE
         FRAME_TRUNCATED, FRAME_SEGMENTED, NOT_FOR_US, ARP_TRUNCATED
         IPV4_TRUNCATED, IPV4_BAD_VERSION, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_CHECKSUM
         FRAGMENT_MALFORMED, FRAGMENT_OVERLAP, FRAGMENT_FULL, FRAGMENT_EXPIRED, ICMP_BAD_CHECKSUM, ICMP_NO_CONNECTION
@@ -183,7 +183,7 @@ cdef extern from "layout.h" nogil:
         uint32_t load_epoch
         rte_rcu_qsbr *rcu
         uint32_t timeouts[4]
-        uint32_t n_ports, n_workers, mtu, stopping
+        uint32_t n_ports, n_workers, mtu, least_mtu, stopping
         uint8_t idle_adaptive
         bell kernel_bell
         rss *inbound
@@ -192,7 +192,7 @@ cdef extern from "layout.h" nogil:
         port ports[1]
 
     struct batch:
-        uint32_t n, n_parked, noted
+        uint32_t n, n_parked, n_long, noted
         uint8_t fresh, brings
         rte_mbuf *pkt[32]
         uint64_t addrs[32]
@@ -224,6 +224,7 @@ cdef extern from "layout.h" nogil:
         table table
         rte_mempool *pool
         uint32_t id, lcore, now, n_parked
+        uint16_t ip_id
         uint64_t said[4]  # N_SAID
         tokens icmp, resets
         uint64_t tsc_zero, ms_per_tick, turns, busy_turns, packets, ticks, busy_ticks

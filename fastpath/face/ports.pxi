@@ -68,6 +68,7 @@ cdef open_port(uint16_t number, str name, uint32_t mtu, uint64_t mac):
     rte_eth_dev_info_get(number, &info)
     p.mac = mac
     p.mtu = mtu
+    S.least_mtu = min(S.least_mtu or mtu, mtu)
     p.kernel_fd = -1
     p.rx_queues, p.tx_queues = <uint8_t>info.nb_rx_queues, <uint8_t>info.nb_tx_queues
     p.brings = BRINGS_ALL if S.n_workers == 1 else 0
@@ -123,22 +124,23 @@ cdef play(uint16_t number, card):
         steering_of[number] = ("rss", "a ring port that plays a card")
 
 
-def add_ring_port(name, queues=None, card=None):
+def add_ring_port(name, queues=None, card=None, mtu=None):
     cdef rte_ring *rx[64]  # MAX_WORKERS
     cdef rte_ring *tx[64]
     cdef uint32_t n, i
     started()
     need(not running, "Ports are added between init() and start().")
+    mtu = S.mtu if mtu is None else within(mtu, 68, S.mtu, f"Port {name}: mtu")
     n = S.n_workers if queues is None else <uint32_t>within(queues, 1, S.n_workers, f"Port {name}: queues")
     for i in range(n):
         make_port_ring(f"{name}-rx{i}", &rx[i])
         make_port_ring(f"{name}-tx{i}", &tx[i])
     number = rte_eth_from_rings(name.encode(), rx, n, tx, n, 0)
     need(number >= 0, f"Port {name}: cannot be made: {eal_error()}.")
-    *ring_sizes[number], _ = configure(number, name, 1024, 1024, S.mtu)
+    *ring_sizes[number], _ = configure(number, name, 1024, 1024, mtu)
     rings.extend([None] * (number + 1 - len(rings)))
     rings[number] = [(<size_t>rx[i], <size_t>tx[i]) for i in range(n)]
-    made = open_port(number, name, S.mtu, int.from_bytes(bytes([2, 0, 0, 0, 0, number + 1]), "little"))
+    made = open_port(number, name, mtu, int.from_bytes(bytes([2, 0, 0, 0, 0, number + 1]), "little"))
     S.ports[number].kernel_attached = 1
     play(number, card)
     return made

@@ -11,9 +11,9 @@ from fastpath.net.ethernet cimport turn_ethernet
 from fastpath.net.frame cimport frame_at, load16, load32, rte_be_to_cpu_16, rte_cpu_to_be_16, store16, store32
 from fastpath.net.headers cimport (
     ETH_LEN, ETH_TYPE, ETHERTYPE_IPV4, ICMP_CHECKSUM, ICMP_CODE, ICMP_ECHO_REPLY, ICMP_LEN, ICMP_REST, ICMP_TYPE,
-    ICMP_PARAMETER_PROBLEM, ICMP_QUOTED_WORDS, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, IPV4_CHECKSUM, IPV4_DST, IPV4_FRAGMENT, IPV4_LEN,
-    IPV4_OFFSET_MASK, IPV4_PROTOCOL, IPV4_SRC, IPV4_TOTAL_LENGTH, IPV4_TTL, IPV4_VERSION_IHL, L4_SPORT, PROTO_ICMP,
-    PROTO_TCP, PROTO_UDP, TCP_ACK, TCP_CHECKSUM, TCP_SEQ, UDP_CHECKSUM, UDP_LEN)
+    ICMP_PARAMETER_PROBLEM, ICMP_QUOTED_WORDS, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE, IPV4_CHECKSUM, IPV4_DST,
+    IPV4_FRAGMENT, IPV4_LEN, IPV4_OFFSET_MASK, IPV4_PROTOCOL, IPV4_SRC, IPV4_TOTAL_LENGTH, IPV4_TTL, IPV4_VERSION_IHL,
+    L4_SPORT, PROTO_ICMP, PROTO_TCP, PROTO_UDP, TCP_ACK, TCP_CHECKSUM, TCP_SEQ, UDP_CHECKSUM, UDP_LEN)
 from fastpath.net.ipv4 cimport OWN_TTL, write_ipv4
 
 cdef extern from *:
@@ -45,7 +45,7 @@ cdef inline bint is_error(const uint8_t *icmp) noexcept nogil:
 
 
 cdef inline uint32_t quoted_l4(const uint8_t *icmp, uint32_t length) noexcept nogil:
-    """Where the L4 header of the packet that an error quotes begins, from the ICMP header on; 0: no TCP or UDP that can be seen.
+    """Where the L4 header of the packet that an error quotes begins, from the ICMP header on; 0: no TCP or UDP is to be seen.
 
     length: of the ICMP message. Eight bytes of the quoted L4 header are enough (RFC 792, RFC 5508 section 4).
     """
@@ -77,8 +77,9 @@ cdef inline uint32_t quoted_end(const uint8_t *icmp, uint32_t length) noexcept n
 
 cdef inline void translate_quoted(uint8_t *icmp, uint32_t l4, uint32_t end, uint64_t addrs, uint32_t ports, uint32_t seq,
                                   uint32_t ack) noexcept nogil:
-    """What an error quotes becomes what the packet was before it was translated: source | destination << 32, sport | dport << 16,
-    sequence and acknowledgement number so much more. Its own checksums follow, as far as they are quoted, but not the error's.
+    """What an error quotes becomes what the packet was before it was translated: addrs are source | destination << 32, ports
+    sport | dport << 16, sequence and acknowledgement number so much more. Its own checksums follow, as far as they are quoted,
+    but not the error's.
 
     l4, end: of quoted_l4(), quoted_end().
     """
@@ -104,7 +105,7 @@ cdef inline void translate_quoted(uint8_t *icmp, uint32_t l4, uint32_t end, uint
 
 
 cdef inline int answer_error(rte_mbuf *m, uint8_t type, uint8_t code, be32 rest, be32 source,
-                              uint64_t mac) noexcept nogil:
+                             uint64_t mac) noexcept nogil:
     """Wrap the packet at hand into an ICMP error back to its sender; 0, or -1 without headroom (the packet is as it was).
     rest: the header's last four bytes.
 

@@ -1,6 +1,7 @@
 """IPv4 (RFC 791): what is true of a header, apart from any table; and the header of what the director sends itself."""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.string cimport memset
 
 from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_trim
 from fastpath.layout cimport be32
@@ -12,9 +13,9 @@ from fastpath.net.headers cimport (
     IPV4_TOTAL_LENGTH, IPV4_TTL, IPV4_VERSION_IHL)
 
 cdef extern from *:
-    """enum { OWN_TTL = 64 /* RFC 1700 */ };"""
+    """enum { OWN_TTL = 64 /* RFC 1700 */, IPV4_NOP = 1 };"""
     enum:
-        OWN_TTL
+        OWN_TTL, IPV4_NOP
 
 
 cdef inline void trim_padding(rte_mbuf *m) noexcept nogil:
@@ -29,6 +30,19 @@ cdef inline void lower_ttl(uint8_t *ip) noexcept nogil:
     cdef uint16_t old = load16(ip + IPV4_TTL)
     ip[IPV4_TTL] -= 1
     store16(ip + IPV4_CHECKSUM, update(load16(ip + IPV4_CHECKSUM), difference(old, load16(ip + IPV4_TTL))))
+
+
+cdef inline void blank_uncopied(uint8_t *ip, uint32_t header) noexcept nogil:
+    """Options without the copied flag stand in the first fragment only (RFC 791 3.1): here no-operations take their place."""
+    cdef uint32_t at = IPV4_LEN
+    cdef uint32_t length
+    while at < header and ip[at] != 0:
+        length = 1 if ip[at] == IPV4_NOP or at + 1 >= header else ip[at + 1]
+        if ip[at] != IPV4_NOP and (length < 2 or at + length > header):
+            return  # not ours to mend
+        if not ip[at] & 0x80:
+            memset(ip + at, IPV4_NOP, length)
+        at += length
 
 
 cdef inline bint cannot_be_a_host(be32 addr) noexcept nogil:

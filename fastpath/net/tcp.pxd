@@ -52,8 +52,8 @@ cdef inline uint32_t segment_length(const uint8_t *ip, const uint8_t *tcp) noexc
 
 
 cdef inline void answer_segment(rte_mbuf *m, uint32_t l4, uint64_t mac) noexcept nogil:
-    """Turn a whole segment, its TCP header at `l4`, into the RST that answers it (RFC 9293 3.10.7.1): addresses and ports turned
-    round; SEQ is its acknowledgement, so that its sender takes it for valid (RFC 5961 3.2), or else ACK is its end."""
+    """Turn a whole segment, its TCP header at `l4`, into the RST that answers it (RFC 9293 3.10.7.1): addresses and ports
+    turned round; SEQ is its acknowledgement, so that its sender takes it for valid (RFC 5961 3.2), or else ACK is its end."""
     cdef uint8_t *eth = frame_at(m, 0)
     cdef const uint8_t *ip = eth + ETH_LEN
     cdef const uint8_t *tcp = eth + l4

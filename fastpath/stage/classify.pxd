@@ -8,9 +8,9 @@ from fastpath.dpdk.eal cimport rte_prefetch0, unlikely
 from fastpath.dpdk.mbuf cimport RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKSUM_MASK, rte_mbuf
 from fastpath.layout cimport (
     ADDRESS_FREE, ARP_TRUNCATED, BRINGS_ALL, FRAGMENT_EXPIRED, FRAME_SEGMENTED, FRAME_TRUNCATED, GO_ON, HAND,
-    ICMP_NOT_HANDLED, ICMP_TRUNCATED, IPV4_BAD_CHECKSUM, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_VERSION, IPV4_TRUNCATED,
-    NOT_FOR_US, PROTOCOL_NOT_SERVED, PUNT, SAID_ECHO, SPOOFED_SOURCE, TCP_BAD_OFFSET, TCP_TRUNCATED, UDP_BAD_LENGTH, UDP_TRUNCATED,
-    batch, worker)
+    ICMP_NOT_HANDLED, ICMP_TRUNCATED, IPV4_BAD_CHECKSUM, IPV4_BAD_IHL, IPV4_BAD_LENGTH, IPV4_BAD_VERSION,
+    IPV4_TRUNCATED, NOT_FOR_US, PROTOCOL_NOT_SERVED, PUNT, SAID_ECHO, SPOOFED_SOURCE, TCP_BAD_OFFSET, TCP_TRUNCATED,
+    UDP_BAD_LENGTH, UDP_TRUNCATED, batch, worker)
 from fastpath.net.arp cimport answer_arp, is_ipv4_over_ethernet
 from fastpath.net.frame cimport frame_at, load16, load32, load48, load64, rte_be_to_cpu_16, rte_cpu_to_be_16
 from fastpath.net.ipv4 cimport trim_padding

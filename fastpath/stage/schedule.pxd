@@ -7,10 +7,10 @@ from libc.string cimport memset
 from fastpath.dpdk.eal cimport unlikely
 from fastpath.layout cimport (
     ADDRESS_FREE, ADDRESS_LOCAL, BRINGS_ALL, BURST, CONNECTION_RESET, CONNECTIONS_EXHAUSTED, GO_ON, HAND, INBOUND,
-    LIST_HALF_OPEN, LIST_HEADS, NO_CONNECTION, NO_LOCAL_PORT, NO_SERVER, NO_SERVICE, NONE, OUTBOUND, PUNT, SAID_RESET, SERVER_PRESENT,
-    SPOOFED_SOURCE, batch, connection, flow, local_pool, port, server, service, table, worker)
-from fastpath.net.frame cimport frame_at
-from fastpath.net.headers cimport ETH_LEN, IPV4_TTL, PROTO_TCP
+    LIST_HALF_OPEN, LIST_HEADS, NO_CONNECTION, NO_LOCAL_PORT, NO_SERVER, NO_SERVICE, NONE, OUTBOUND, PUNT, SAID_RESET,
+    SERVER_PRESENT, SPOOFED_SOURCE, batch, connection, flow, local_pool, port, server, service, table, worker)
+from fastpath.net.frame cimport frame_at, load16, rte_be_to_cpu_16, rte_cpu_to_be_16
+from fastpath.net.headers cimport ETH_LEN, IPV4_DONT, IPV4_FRAGMENT, IPV4_TOTAL_LENGTH, IPV4_TTL, PROTO_TCP
 from fastpath.net.tcp cimport TCP_HAS_ACK, answer_segment
 from fastpath.table.batch cimport count_for_service, drop, drop_for_service
 from fastpath.table.connection cimport connection_give, connection_index, connection_take, find, flow_of
@@ -20,7 +20,7 @@ from fastpath.table.next_hop cimport client_hop, hop_port, is_resolved
 from fastpath.table.owner cimport is_anothers
 from fastpath.table.parking cimport park
 from fastpath.table.service cimport address_kind, is_no_client, pick_server, service_at
-from fastpath.table.tell cimport drop_and_answer, refuse, ttl_exceeded
+from fastpath.table.tell cimport drop_and_answer, mtu_exceeded, refuse, ttl_exceeded
 from fastpath.table.tcp_state cimport EVENT_RST, EVENT_SYN, STATE_RESET, STATE_UDP, SYN_SENT, reopens
 from fastpath.table.timer cimport retire, timer_set
 
@@ -28,7 +28,21 @@ cdef extern from *:
     """
     static inline uint8_t __pyx_f_8fastpath_5stage_8schedule_schedule_new(struct worker *, uint32_t) APART;
     static inline uint8_t __pyx_f_8fastpath_5stage_8schedule_schedule_reset(struct worker *, uint32_t, uint32_t) APART RARE;
+    static inline uint8_t __pyx_f_8fastpath_5stage_8schedule_long_packet(struct worker *, uint32_t) APART RARE;
     """
+
+
+cdef inline uint8_t long_packet(worker *w, uint32_t i) noexcept nogil:
+    """Longer than some port's MTU: if it is its way out's, it is fragmented there, or its sender told not to (B33)."""
+    cdef batch *b = &w.batch
+    cdef const uint8_t *ip = frame_at(b.pkt[i], ETH_LEN)
+    cdef uint32_t mtu = w.shared.ports[hop_port(b.hop[i])].mtu
+    if rte_be_to_cpu_16(load16(ip + IPV4_TOTAL_LENGTH)) <= mtu:
+        return GO_ON
+    if load16(ip + IPV4_FRAGMENT) & rte_cpu_to_be_16(IPV4_DONT):
+        return mtu_exceeded(w, i, mtu)
+    b.n_long += 1
+    return GO_ON
 
 
 cdef inline uint8_t direct(worker *w, uint32_t i, uint32_t entry) noexcept nogil:
@@ -45,6 +59,8 @@ cdef inline uint8_t direct(worker *w, uint32_t i, uint32_t entry) noexcept nogil
             return park(w, i, c.server, s.service)
     else:
         b.hop[i] = client_hop(c)
+    if unlikely(b.pkt[i].pkt_len > w.shared.least_mtu + ETH_LEN):
+        return long_packet(w, i)
     return GO_ON
 
 

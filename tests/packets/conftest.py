@@ -10,7 +10,7 @@ from tests.packets.director import Director
 
 @pytest.fixture(scope="module")
 def _director(request: pytest.FixtureRequest) -> Iterator[Director]:
-    """A file may say CONNECTIONS, TIMEOUTS, MTU, BUFFERS, WORKERS, QUEUES and CARDS of its engine."""
+    """A file may say CONNECTIONS, TIMEOUTS, MTU, BUFFERS, WORKERS, QUEUES, CARDS and MTUS of its engine."""
     module = request.module
     made = Director(
         getattr(module, "CONNECTIONS", 8192),
@@ -20,6 +20,7 @@ def _director(request: pytest.FixtureRequest) -> Iterator[Director]:
         getattr(module, "WORKERS", 1),
         getattr(module, "QUEUES", None),
         getattr(module, "CARDS", (None, None)),
+        getattr(module, "MTUS", (None, None)),
     )
     yield made
     made.close()

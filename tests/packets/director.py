@@ -43,6 +43,7 @@ class Director:
         workers: int = 1,
         queues: int | None = None,
         cards: tuple[tuple[bytes, bytes] | Literal["flow"] | None, ...] = (None, None),
+        mtus: tuple[int | None, ...] = (None, None),
     ) -> None:
         self.ms = 0
         self.services: set[int] = set()
@@ -54,8 +55,8 @@ class Director:
         self.environment = engine.init(
             [*argv, "--file-prefix", self._prefix, "--log-level", "3"], connections, timeouts, buffers, mtu
         )
-        for name, card in zip(("first", "second"), cards, strict=True):
-            engine.add_ring_port(name, queues, card)
+        for name, card, port_mtu in zip(("first", "second"), cards, mtus, strict=True):
+            engine.add_ring_port(name, queues, card, port_mtu)
         self.workers = range(workers)
         self.reset()
 

@@ -46,12 +46,15 @@ def outbound(sent: Packet, l4: Packet, **fields: object) -> bytes:
 
 def recomputed(raw: bytes) -> bytes:
     """The frame with every checksum computed anew from its bytes; a UDP checksum of 0 is none, and stays (RFC 768), and
-    so does that of a segment which an ICMP error quotes, perhaps in part."""
+    so does that of a segment which an ICMP error quotes, perhaps in part, or that is in fragments."""
     packet = Ether(raw)
     layer = packet
     while not isinstance(layer, NoPayload):
         if isinstance(layer, TCPerror | UDPerror):
             pass
+        elif isinstance(layer, IP) and (layer.frag or layer.flags.MF):
+            layer.chksum = None
+            break
         elif isinstance(layer, IP | TCP | ICMP) or (isinstance(layer, UDP) and layer.chksum):
             del layer.chksum
         layer = layer.payload
