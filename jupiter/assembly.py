@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from jupiter import VERSION, config, daemon, eal, notify
 from jupiter import log as logs
-from jupiter.config import Settings
+from jupiter.config import PolicySettings, Settings
 from jupiter.control.server import ControlServer
 from jupiter.errors import JupiterError
 from jupiter.host import fanout, hugepages, ingress, pci, tap
@@ -54,6 +54,7 @@ def run(settings: Settings, place: Instance, watchdog: float, ready: Callable[[]
         start_engine(datapath, settings, place, undo)
         interfaces = open_devices(datapath, settings, undo)
         take_netdevs(settings, undo)
+        datapath.set_policy(settings.policy.refuse, reset_unknown=False)
         datapath.start()
         undo.callback(datapath.stop)
         workers = [f"worker lcore {lcore}" for lcore in datapath.worker_lcores()]
@@ -239,6 +240,7 @@ async def serve(
         async with AsyncExitStack() as undo:
             undo.callback(asyncio.create_task(keep_house(datapath, guard)).cancel)  # to the very end
             undo.callback(asyncio.create_task(datapath.weigh()).cancel)
+            undo.callback(asyncio.create_task(end_grace(datapath, settings.policy)).cancel)
             mirror = Mirror(interfaces, datapath.set_next_hop, datapath.set_address)
             await mirror.start()
             undo.push_async_callback(mirror.stop)
@@ -292,6 +294,14 @@ async def reload_when_told(running: Running, told: asyncio.Event) -> None:
         except Exception:
             log.exception("reload failed")
         notify.ready(status)
+
+
+async def end_grace(datapath: "Datapath", policy: PolicySettings) -> None:
+    """Connections that another director had have had their time: now the policy says what unknown packets get (B19)."""
+    if policy.reset_unknown:
+        await asyncio.sleep(policy.grace)
+        datapath.set_policy(policy.refuse, policy.reset_unknown)
+        log.info("grace is over", extra=fields(seconds=policy.grace, unknown="reset"))
 
 
 async def keep_house(datapath: "Datapath", guard: Watchdog) -> None:

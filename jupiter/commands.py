@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, NamedTuple
 
-from jupiter import terms
+from jupiter import attributes, terms
+from jupiter.attributes import Attribute
 from jupiter.errors import JupiterError, shorten
-from jupiter.model import DEFAULT_SCHEDULER, MAX_TIMEOUT, MAX_WEIGHT, SCHEDULERS, Policy
+from jupiter.model import DEFAULT_SCHEDULER, MAX_CLIENTS, MAX_CONNS, MAX_TIMEOUT, Policy
 
 
 class Kind(NamedTuple):
     """A type of parameter. words: how many shell words it takes, or ALL that are left. parse: raises ValueError.
 
-    is_file: jupiter-ctl sends the file's text ahead (`draft`), and its name as the parameter.
+    is_file: jupiter-ctl sends the file's text ahead (`draft`), and its name as the parameter. beginnings: of what each
+    of ALL words may be, for completion.
     """
 
     metavar: str
@@ -25,11 +27,14 @@ class Kind(NamedTuple):
     parse: Callable[[object], object]
     words: int = 1
     is_file: bool = False
+    beginnings: tuple[str, ...] = ()
 
-    def choices(self, word: int) -> list[str]:
-        """The fixed words of which the shell word of that number is one; none where anything may stand."""
+    def choices(self, word: int) -> Sequence[str]:
+        """The fixed words, or beginnings, of which the shell word of that number is one; none: it may be anything."""
+        if self.words == ALL:
+            return self.beginnings
         metavar = self.metavar.split()[word]
-        return metavar.split("|") if "|" in metavar else []
+        return metavar.split("|") if "|" in metavar else ()
 
 
 ALL: Final = 1 << 16
@@ -123,8 +128,9 @@ class Command:
         return {p.name: self._value(p, params) for p in accepted}
 
     def changes_with(self, arguments: Mapping[str, object]) -> bool:
-        """Whether it changes anything: of those that show or set, each shows when what it could set is left out."""
-        return self.changes and not any(p.default is None and arguments[p.name] is None for p in self.parameters)
+        """Whether it changes anything: of those that show or set, each shows when all that it could set is left out."""
+        could = [arguments[p.name] for p in self.parameters if p.default is None]
+        return self.changes and (not could or any(value is not None for value in could))
 
     def _value(self, parameter: Parameter, params: Mapping[str, object]) -> object:
         value = params.get(parameter.name)
@@ -146,11 +152,8 @@ class Command:
 UNICAST = "a unicast IPv4 address and a port from 1 to 65535"
 SERVICE = Kind("VIP:VPORT tcp|udp", f"VIP:VPORT tcp|udp, {UNICAST}", terms.service, words=2)
 SERVER = Kind("RIP:RPORT", f"RIP:RPORT, {UNICAST}", terms.endpoint)
-SCHEDULER = Kind("|".join(SCHEDULERS), "one of " + ", ".join(SCHEDULERS), terms.scheduler)
-WEIGHT = Kind("WEIGHT", f"a weight from 0 to {MAX_WEIGHT}", lambda v: terms.number(v, 0, MAX_WEIGHT))
 STATUS = Kind("up|down", "up or down", lambda v: terms.one_of({"up": True, "down": False}, v))
 POLICY = Kind("keep|reset", "keep or reset", lambda v: terms.one_of(terms.POLICIES, v))
-TIMEOUT = Kind("SEC", f"seconds from 0 to {MAX_TIMEOUT}", lambda v: terms.number(v, 0, MAX_TIMEOUT))
 PERIOD = Kind("SEC", f"seconds from 1 to {MAX_TIMEOUT}", lambda v: terms.number(v, 1, MAX_TIMEOUT))
 FILE = Kind("FILE", "the name of a file, at most 255 characters", terms.file_name, is_file=True)
 CONDITIONS = Kind(
@@ -158,11 +161,22 @@ CONDITIONS = Kind(
     "tcp, udp, or [client=|vip=|local=|rs=]ADDRESS[/LENGTH][:PORT] or :PORT, up to 4 of these",
     terms.conditions,
     words=ALL,
+    beginnings=("tcp", "udp", *(f"{end}=" for end in terms.ENDS)),
 )
+MARKS = Kind(
+    "MARK ...",
+    f"the marks max_conns=N (1 to {MAX_CONNS}), backup, disabled and down, each at most once",
+    lambda v: terms.marks(terms.text(v).split()),
+    words=ALL,
+    beginnings=terms.MARKS,
+)
+CLIENT = Kind("IP", "the unicast IPv4 address of a client", terms.client)
+CLIENT_RATE = Kind("QPS", f"{attributes.RATE_EXPECTED} (0: none is admitted)", terms.rate)
 CURSOR = Kind("CURSOR", "the cursor of an earlier answer", terms.text)
 
 THE_SERVICE = Parameter("service", SERVICE)
 THE_SERVER = Parameter("server", SERVER)
+THE_CLIENT = Parameter("client", CLIENT)
 THE_FILE = Parameter("file", FILE)
 THE_POLICY = Parameter("policy", POLICY, default=Policy.KEEP)
 CURSOR_PARAMETER = Parameter("cursor", CURSOR, default="")
@@ -177,14 +191,49 @@ CONNECTION_COLUMNS = _columns(
     "cip", "cport", "vip", "vport", "lip", "lport", "rip", "rport", "flags", "state", "usetime", "timeout"
 )
 
-SERVER_COLUMNS = _columns("IP", "Port", "Type", "Status", "Weight", "State")
+SERVICE_COLUMNS = _columns(
+    *("IP", "Port", "Type", "Sched", "Max_conns", "synproxy", "toa", "est_timeout"),
+    *("max_rate", "cql", "persistence", "persistence_scope", "mss"),
+)
+SERVER_COLUMNS = _columns("IP", "Port", "Type", "Status", "Weight", "State", "Max_conns", "Backup")
 TRAFFIC_COLUMNS = _columns("Active", "Total", "In_packets", "In_bytes", "Out_packets", "Out_bytes")
+
+
+def _parameter(attribute: Attribute, default: object = None) -> Parameter:
+    kind = Kind(attribute.metavar, attribute.expected, attribute.read)
+    return Parameter(attribute.parameter, kind, default)
+
+
+def _setting(
+    help: str,
+    of: tuple[Parameter, ...],
+    *settable: Attribute,
+    values: Sequence[str],
+    details: str = "",
+    aliases: tuple[str, ...] = (),
+) -> Command:
+    """Shows what is settable, or sets it. of: the service, or it and its server; values: for the examples."""
+    name = f"{'rs' if THE_SERVER in of else 'vs'}/{settable[0].name}"
+    whose = f"{name} 10.0.1.1:8888 tcp{' 1.1.1.3:80' if THE_SERVER in of else ''}"
+    return Command(
+        name,
+        help,
+        (*of, *map(_parameter, settable)),
+        Answer.RECORD,
+        changes=True,
+        aliases=aliases,
+        details=details,
+        examples=(whose, *(f"{whose} {value}" for value in values)),
+    )
+
+
+_NEW_ONLY = "It touches new connections only: those beyond it are dropped, as {}; living ones, never."
 
 _SERVICES = (
     Command(
         "vs/add",
         "Add a virtual service.",
-        (THE_SERVICE._replace(is_new=True), Parameter("scheduler", SCHEDULER, default=DEFAULT_SCHEDULER)),
+        (THE_SERVICE._replace(is_new=True), _parameter(attributes.SCHEDULER, DEFAULT_SCHEDULER)),
         changes=True,
         details="rr and wrr give each server exactly its share in each round. ipport and iponly hash the client's "
         "address (and port): every director with the same servers makes the same choice, and taking one "
@@ -204,8 +253,9 @@ _SERVICES = (
         "vs/list",
         "List the virtual services.",
         answer=Answer.TABLE,
-        columns=_columns("IP", "Port", "Type", "Sched", "Max_conns", "synproxy", "toa", "est_timeout"),
-        details="est_timeout is in seconds, 0 stands for the protocol's default.",
+        columns=SERVICE_COLUMNS,
+        details="est_timeout is in seconds, 0 stands for the protocol's default. Max_conns 2147483647 is no limit, and "
+        "so is max_rate or cql 0. The commands of these names say more.",
         examples=("vs/list", "vs/list --json"),
     ),
     Command(
@@ -225,24 +275,86 @@ _SERVICES = (
         columns=(*_columns("IP", "Port", "Type", "Sched", "Servers"), *TRAFFIC_COLUMNS, Column("Drops", "drops")),
         examples=("vs/traffic", "vs/traffic --json"),
     ),
-    Command(
-        "vs/scheduler",
+    _setting(
         "Show or set the scheduler; connections keep their servers.",
-        (THE_SERVICE, Parameter("scheduler", SCHEDULER, default=None)),
-        Answer.RECORD,
-        changes=True,
+        (THE_SERVICE,),
+        attributes.SCHEDULER,
+        values=("rr",),
         aliases=("vs/schedule",),
-        examples=("vs/scheduler 10.0.1.1:8888 tcp", "vs/scheduler 10.0.1.1:8888 tcp rr"),
+    ),
+    _setting(
+        "Show or set after how many seconds of silence a connection is freed; 0: the protocol's default.",
+        (THE_SERVICE,),
+        attributes.EST_TIMEOUT,
+        values=("900",),
+        details="It is that of established TCP connections, or of the service's UDP connections.",
+        aliases=("vs/conn-expire-time",),
+    ),
+    _setting(
+        "Show or set how many connections a service may have at once; 2147483647: no limit.",
+        (THE_SERVICE,),
+        attributes.MAX_CONNECTIONS,
+        values=("20000",),
+        details=f"{_NEW_ONLY.format('service_full')} Half-open ones count, and so do those of UDP. Each worker has its "
+        "part of them.",
+        aliases=("vs/max-conns",),
+    ),
+    _setting(
+        "Show or set how many new connections a second a service takes; 0: no limit.",
+        (THE_SERVICE,),
+        attributes.NEW_RATE,
+        values=("5000", "0"),
+        details=f"{_NEW_ONLY.format('connection_rate')} After a silence as many may come at once. Each worker has its "
+        "part of them.",
+    ),
+    _setting(
+        "Show or set the client query limit: new connections a second of each client address; 0: no limit.",
+        (THE_SERVICE,),
+        attributes.CQL,
+        values=("100", "0"),
+        details=f"{_NEW_ONLY.format('client_rate')} vs/cql/add gives one address another rate.",
     ),
     Command(
-        "vs/est_timeout",
-        "Show or set after how many seconds of silence a connection is freed; 0: the protocol's default.",
-        (THE_SERVICE, Parameter("seconds", TIMEOUT, default=None)),
-        Answer.RECORD,
+        "vs/cql/list",
+        "List the clients with query limits of their own.",
+        (THE_SERVICE,),
+        Answer.TABLE,
+        _columns("IP", "QPS"),
+        details="QPS are new connections a second; with 0 none is admitted.",
+        examples=("vs/cql/list 10.0.1.1:8888 tcp",),
+    ),
+    Command(
+        "vs/cql/add",
+        "Give a client a query limit of its own; 0: none of its new connections is admitted.",
+        (THE_SERVICE, THE_CLIENT._replace(is_new=True), Parameter("rate", CLIENT_RATE)),
         changes=True,
-        aliases=("vs/conn-expire-time",),
-        details="It is that of established TCP connections, or of the service's UDP connections.",
-        examples=("vs/est_timeout 10.0.1.1:8888 tcp", "vs/est_timeout 10.0.1.1:8888 tcp 900"),
+        details=f"It takes the place of the one that the client has. At most {MAX_CLIENTS} clients of a service.",
+        examples=("vs/cql/add 10.0.1.1:8888 tcp 1.1.1.9 1000", "vs/cql/add 10.0.1.1:8888 tcp 1.1.1.9 0"),
+    ),
+    Command(
+        "vs/cql/del",
+        "Let the service's query limit hold for a client again.",
+        (THE_SERVICE, THE_CLIENT),
+        changes=True,
+        examples=("vs/cql/del 10.0.1.1:8888 tcp 1.1.1.9",),
+    ),
+    _setting(
+        "Show or set for how many seconds a client's new connections go to the server of its last one; 0: none.",
+        (THE_SERVICE,),
+        attributes.PERSISTENCE,
+        attributes.PERSISTENCE_SCOPE,
+        values=("300", "300 address", "0"),
+        details="The seconds begin anew with each new connection. service: among those of this service; address: of "
+        "all services of its virtual address that say so as well, by the server's address. A server that is no longer "
+        "eligible is given up.",
+    ),
+    _setting(
+        "Show or set the largest maximum segment size that SYNs may offer, in both directions; 0: as it is.",
+        (THE_SERVICE,),
+        attributes.MSS,
+        values=("1400", "0"),
+        details="TCP only. For paths with a smaller MTU on which ICMP gets lost: the MTU less 40 bytes, 1400 for one "
+        "of 1440. A smaller offer stays as it is.",
     ),
     Command(
         "vs/conn-report",
@@ -258,9 +370,18 @@ _SERVERS = (
     Command(
         "rs/add",
         "Add a real server to a virtual service (weight 1 unless given; 0 drains).",
-        (THE_SERVICE, THE_SERVER._replace(is_new=True), Parameter("weight", WEIGHT, default=1)),
+        (
+            *(THE_SERVICE, THE_SERVER._replace(is_new=True)),
+            *(_parameter(attributes.WEIGHT, 1), Parameter("marks", MARKS, default={})),
+        ),
         changes=True,
-        examples=("rs/add 10.0.1.1:8888 tcp 1.1.1.3:80", "rs/add 10.0.1.1:8888 tcp 1.1.1.4:80 7"),
+        details="The marks are those of a file, behind the weight: rs/max_conns, rs/backup, rs/disable and rs/status "
+        "say what they mean.",
+        examples=(
+            "rs/add 10.0.1.1:8888 tcp 1.1.1.3:80",
+            "rs/add 10.0.1.1:8888 tcp 1.1.1.4:80 7",
+            "rs/add 10.0.1.1:8888 tcp 1.1.1.5:80 7 max_conns=1000 backup",
+        ),
     ),
     Command(
         "rs/del",
@@ -275,16 +396,31 @@ _SERVERS = (
         (THE_SERVICE,),
         Answer.TABLE,
         SERVER_COLUMNS,
-        details="A server gets new connections while its Status is up and its State is enabled; draining is weight 0.",
+        details="A server gets new connections while its Status is up and its State is enabled; draining is weight 0. "
+        "It gets none beyond Max_conns (2147483647: no limit), and as a Backup only while no other server of the "
+        "service is eligible.",
         examples=("rs/list 10.0.1.1:8888 tcp", "rs/list 10.0.1.1:8888 tcp --json"),
     ),
-    Command(
-        "rs/weight",
+    _setting(
         "Show or set the weight of a real server (0 drains).",
-        (THE_SERVICE, THE_SERVER, Parameter("weight", WEIGHT, default=None)),
-        Answer.RECORD,
-        changes=True,
-        examples=("rs/weight 10.0.1.1:8888 tcp 1.1.1.3:80", "rs/weight 10.0.1.1:8888 tcp 1.1.1.3:80 0"),
+        (THE_SERVICE, THE_SERVER),
+        attributes.WEIGHT,
+        values=("0",),
+    ),
+    _setting(
+        "Show or set how many connections a real server may have at once; 2147483647: no limit.",
+        (THE_SERVICE, THE_SERVER),
+        attributes.MAX_CONNECTIONS,
+        values=("1000",),
+        details="A new connection beyond that goes to another server of the service; where all have as many as they "
+        "may it is dropped, as server_full.",
+    ),
+    _setting(
+        "Show or set whether a real server is a backup: used only while no other server of the service is eligible.",
+        (THE_SERVICE, THE_SERVER),
+        attributes.BACKUP,
+        values=("on", "off"),
+        details="Others are eligible while they are up, enabled and have a weight. Connections stay where they are.",
     ),
     Command(
         "rs/status",
@@ -480,7 +616,14 @@ _COUNTERS = (
         answer=Answer.RECORD,
         examples=("udp/stats",),
     ),
-    Command("icmp/stats", "Show the ICMP packets dropped by reason.", answer=Answer.RECORD, examples=("icmp/stats",)),
+    Command(
+        "icmp/stats",
+        "Show the ICMP packets dropped by reason.",
+        answer=Answer.RECORD,
+        details="Packets that are answered by an ICMP error are no ICMP: `drops` has them, as ttl_exceeded, "
+        "mtu_exceeded, no_service and no_server.",
+        examples=("icmp/stats",),
+    ),
     Command(
         "worker/stats",
         "Show what each worker does: busy and sleeping shares in percent, packets of the last second, rings, room.",

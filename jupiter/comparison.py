@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from jupiter.attributes import OF_A_SERVICE, shown
 from jupiter.model import Change, RealServer, Services, VirtualService
-from jupiter.services import OPTIONS, server_line
+from jupiter.services import client_key, server_line
 from jupiter.terms import endpoint_text
 
 Row = dict[str, Any]
@@ -38,10 +39,17 @@ def figures(running: Services, change: Change) -> dict[str, int]:
 
 
 def _options(before: VirtualService, after: VirtualService) -> Iterator[Row]:
-    for name in OPTIONS:
-        now, then = getattr(before, name), getattr(after, name)
+    former, wanted = _settings(before), _settings(after)
+    for name in former | wanted:
+        now, then = former.get(name), wanted.get(name)
         if now != then:
             yield _row("change", after, key=name, now=now, then=then)
+
+
+def _settings(service: VirtualService) -> dict[str, Any]:
+    """By key, as a file has them."""
+    clients = {client_key(client): rate for client, rate in service.cql_clients.items()}
+    return shown(service, *OF_A_SERVICE.values()) | clients
 
 
 def _servers(before: VirtualService | None, after: VirtualService) -> Iterator[Row]:

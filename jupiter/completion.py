@@ -15,7 +15,7 @@ from click.shell_completion import (
 )
 
 from jupiter import options
-from jupiter.commands import CONDITIONS, SERVER, SERVICE, Command, Kind, Parameter
+from jupiter.commands import CLIENT, SERVER, SERVICE, Command, Kind, Parameter
 from jupiter.control.client import Client
 from jupiter.errors import JupiterError
 from jupiter.manual import Section
@@ -73,10 +73,8 @@ def _suggestions(ctx: click.Context, parameter: Parameter, word: int, before: Se
     kind = parameter.kind
     if live := None if parameter.is_new else _LIVE.get((kind, word)):
         yield from live(ctx, before)
-    elif kind is CONDITIONS:
-        yield from ((fixed, None) for fixed in ("tcp", "udp", "client=", "vip=", "local=", "rs="))
     else:
-        yield from ((fixed, None) for fixed in kind.choices(min(word, len(kind.metavar.split()) - 1)))
+        yield from ((fixed, None) for fixed in kind.choices(word))
 
 
 def _services(ctx: click.Context, _before: Sequence[str]) -> Suggestions:
@@ -95,10 +93,16 @@ def _servers(ctx: click.Context, before: Sequence[str]) -> Suggestions:
         yield f"{row['ip']}:{row['port']}", f"weight {row['weight']}, {row['status']}"
 
 
+def _clients(ctx: click.Context, before: Sequence[str]) -> Suggestions:
+    for row in _rows(ctx, "vs/cql/list", service=" ".join(before[:2])):
+        yield row["ip"], f"{row['qps']} a second"
+
+
 _LIVE: Mapping[tuple[Kind, int], Callable[[click.Context, Sequence[str]], Suggestions]] = {
     (SERVICE, 0): _services,
     (SERVICE, 1): _protocols,
     (SERVER, 0): _servers,
+    (CLIENT, 0): _clients,
 }
 """Words that the running service knows."""
 

@@ -36,6 +36,10 @@ udp = number(1, 604800, default=300)
 state = choice(keep, forget, default=keep)
 group = group(default=None)
 monitor = choice(yes, no, default=no)
+[POLICY]
+unserved = choice(refuse, silent, default=refuse)
+unknown = choice(silent, reset, default=silent)
+grace = number(0, 604800, default=300)
 [__many__]
 name = interface_name
 ipv4 = address
@@ -53,7 +57,7 @@ mode = bond_mode(default=0)
 steering = choice(auto, ring, rss, flow, default=auto)
 """
 _DEVICE_SECTION = re.compile(r"DEVICE\d+")
-_SECTIONS = ["DPDK", "CONNECTIONS", "CONTROL", "DEVICE0"]
+_SECTIONS = ["DPDK", "CONNECTIONS", "CONTROL", "POLICY", "DEVICE0"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,16 @@ class ControlSettings:
     keep_state: bool
     group: str | None
     monitor: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """What packets get that nobody serves. refuse: clients are told what is not served, else it is dropped in silence.
+    reset_unknown: TCP packets of unknown connections get a RST, but not within `grace` seconds after the start."""
+
+    refuse: bool
+    reset_unknown: bool
+    grace: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +117,7 @@ class Settings:
     idle: Literal["adaptive", "poll"]
     connections: ConnectionSettings
     control: ControlSettings
+    policy: PolicySettings
     devices: tuple[DeviceSettings, ...]
     services: Mapping[ServiceKey, VirtualService] = field(default_factory=dict)
 
@@ -160,11 +175,11 @@ def _settings(file: IniFile, problems: list[str]) -> Settings | None:
     if found:
         return None
     connections = ConnectionSettings(**{k.replace("-", "_"): v for k, v in values["CONNECTIONS"].items()})
-    dpdk, given = values["DPDK"], values["CONTROL"]
+    dpdk, given, told = values["DPDK"], values["CONTROL"], values["POLICY"]
     control = ControlSettings(given["state"] == "keep", given["group"], given["monitor"] == "yes")
-    return Settings(
-        dpdk["argv"], dpdk["hugepages"], dpdk["idle"], connections, control, tuple(map(_device, right.values()))
-    )
+    policy = PolicySettings(told["unserved"] == "refuse", told["unknown"] == "reset", told["grace"])
+    devices = tuple(map(_device, right.values()))
+    return Settings(dpdk["argv"], dpdk["hugepages"], dpdk["idle"], connections, control, policy, devices)
 
 
 def _is_device(section: str) -> bool:
@@ -175,8 +190,8 @@ def _unknown_sections(values: Any) -> Iterator[Problem]:
     """Takes them out, so that no key in them is reported as well."""
     for section in list(values.sections):
         if section not in _SECTIONS and not _is_device(section):
-            known = f"DPDK, CONNECTIONS, CONTROL, DEVICE<n> or VIP:VPORT tcp|udp{hint(section.upper(), _SECTIONS)}"
-            expected = f"unknown section, expected {known}"
+            known = "DPDK, CONNECTIONS, CONTROL, POLICY, DEVICE<n> or VIP:VPORT tcp|udp"
+            expected = f"unknown section, expected {known}{hint(section.upper(), _SECTIONS)}"
             yield Problem(section, "", "", expected)
             del values[section]
 

@@ -25,7 +25,7 @@ from jupiter.counters import Neighbour, ServerTraffic, ServiceTraffic
 from jupiter.errors import JupiterError
 from jupiter.gauges import Gauges, PublishedPort, answered, engine_errors
 from jupiter.ids import Ids
-from jupiter.model import BY_LOAD, Change, Device, Model, Policy, ServerKey, ServiceKey, VirtualService
+from jupiter.model import BY_LOAD, MAX_CONNS, Change, Device, Model, Policy, ServerKey, ServiceKey, VirtualService
 
 LARGE = 1000
 """Servers in a change from which on it is planned in a thread: some milliseconds of work."""
@@ -138,6 +138,10 @@ class Datapath(Gauges):
         self.set_address(port.number, device.address)
         self._announce_soon(local_addresses)
         return port
+
+    def set_policy(self, refuse: bool, reset_unknown: bool) -> None:
+        """Whether clients are told what is not served; whether unknown TCP packets get a RST (engine.set_policy)."""
+        engine.set_policy(refuse, reset_unknown)
 
     def attach(self, port: int, tap_fd: int) -> None:
         """Give the port its kernel interface; the descriptor must outlive stop()."""
@@ -366,10 +370,29 @@ def _block(service: VirtualService, id: int, servers: dict[ServerKey, int]) -> e
         engine.SCHEDULERS[service.scheduler],
         service.est_timeout,
         tuple(
-            engine.Server(servers[key], server.address.packed, server.port, server.effective_weight)
+            engine.Server(
+                servers[key],
+                server.address.packed,
+                server.port,
+                server.effective_weight,
+                _limit(server.max_conns),
+                server.backup,
+            )
             for key, server in service.servers.items()
         ),
+        engine.Limits(
+            _limit(service.max_conns),
+            service.max_rate,
+            service.cql,
+            tuple((client.packed, rate) for client, rate in service.cql_clients.items()),
+        ),
+        engine.Persistence(service.persistence, service.persistence_scope == "address"),
+        service.mss,
     )
+
+
+def _limit(max_conns: int) -> int:
+    return 0 if max_conns == MAX_CONNS else max_conns
 
 
 def _traffic(servers: Iterable[int]) -> ServerTraffic:

@@ -3,22 +3,16 @@
 Here are services and their servers, in reports.py what is only looked at, in running.py files and services as a whole.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address
-from typing import Final
+from typing import Any, Final
 
+from jupiter import attributes
+from jupiter.attributes import Attribute, shown
 from jupiter.counters import ServerTraffic, View
 from jupiter.errors import JupiterError
-from jupiter.model import (
-    Change,
-    Policy,
-    RealServer,
-    ServerKey,
-    ServiceKey,
-    VirtualService,
-    check_schedule,
-)
+from jupiter.model import Change, Policy, RealServer, ServerKey, ServiceKey, VirtualService, check_service
 from jupiter.pages import Json, page
 from jupiter.reports import REPORTS
 from jupiter.terms import endpoint_text
@@ -47,7 +41,7 @@ def _refuse_own(view: View, what: str, address: IPv4Address) -> None:
 
 
 def _changed(service: VirtualService, policy: Policy = Policy.KEEP) -> Change:
-    check_schedule(service)
+    check_service(service)
     return Change((service,), policy=policy)
 
 
@@ -61,10 +55,11 @@ def _service_row(service: VirtualService) -> Json:
         "port": service.key.port,
         "type": str(service.key.protocol),
         "sched": service.scheduler,
-        "max_conns": service.max_conns,
+        **shown(service, attributes.MAX_CONNECTIONS),
         "synproxy": int(service.synproxy),
         "toa": int(service.toa),
-        "est_timeout": service.est_timeout,
+        **shown(service, attributes.EST_TIMEOUT, attributes.NEW_RATE, attributes.CQL),
+        **shown(service, attributes.PERSISTENCE, attributes.PERSISTENCE_SCOPE, attributes.MSS),
     }
 
 
@@ -117,23 +112,58 @@ def _traffic_columns(traffic: ServerTraffic) -> Json:
     }
 
 
-def vs_scheduler(view: View, service: ServiceKey, scheduler: str | None) -> Outcome:
+def _of_service(*settings: Attribute) -> Callable[..., Outcome]:
+    """What shows these attributes of a service, or sets those that are given."""
+
+    def show_or_set(view: View, service: ServiceKey, **arguments: Any) -> Outcome:
+        virtual = view.model.service(service)
+        given = _given(settings, arguments)
+        return _changed(replace(virtual, **given)) if given else shown(virtual, *settings)
+
+    return show_or_set
+
+
+def _of_server(*settings: Attribute) -> Callable[..., Outcome]:
+    """The same of a real server."""
+
+    def show_or_set(view: View, service: ServiceKey, server: ServerKey, **arguments: Any) -> Outcome:
+        real = view.model.service(service).server(server)
+        given = _given(settings, arguments)
+        return _with_server(view, service, replace(real, **given)) if given else shown(real, *settings)
+
+    return show_or_set
+
+
+def _given(settings: Iterable[Attribute], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {a.name: arguments[a.parameter] for a in settings if arguments[a.parameter] is not None}
+
+
+def vs_cql_list(view: View, service: ServiceKey, cursor: str) -> Json:
+    clients = sorted(view.model.service(service).cql_clients.items())
+    return page(clients, cursor, lambda client: {"ip": str(client[0]), "qps": client[1]})
+
+
+def vs_cql_add(view: View, service: ServiceKey, client: IPv4Address, rate: int) -> Change:
     virtual = view.model.service(service)
-    return _changed(replace(virtual, scheduler=scheduler)) if scheduler else {"scheduler": virtual.scheduler}
+    return _changed(replace(virtual, cql_clients={**virtual.cql_clients, client: rate}))
 
 
-def vs_est_timeout(view: View, service: ServiceKey, seconds: int | None) -> Outcome:
+def vs_cql_del(view: View, service: ServiceKey, client: IPv4Address) -> Change:
     virtual = view.model.service(service)
-    return {"est_timeout": virtual.est_timeout} if seconds is None else _changed(replace(virtual, est_timeout=seconds))
+    if client not in virtual.cql_clients:
+        raise JupiterError(
+            "client-not-found", f"Client {client} of virt service {service} has no query limit of its own."
+        )
+    return _changed(replace(virtual, cql_clients={c: rate for c, rate in virtual.cql_clients.items() if c != client}))
 
 
-def rs_add(view: View, service: ServiceKey, server: ServerKey, weight: int) -> Change:
+def rs_add(view: View, service: ServiceKey, server: ServerKey, weight: int, marks: Mapping[str, Any]) -> Change:
     virtual = view.model.service(service)
     name = endpoint_text(server)
     if server in virtual.servers:
         raise JupiterError("server-exists", f"Real server {name} of virt service {service} already exists.")
     _refuse_own(view, f"real server {name}", server[0])
-    return _changed(virtual.with_server(RealServer(*server, weight)))
+    return _changed(virtual.with_server(RealServer(*server, weight, **marks)))
 
 
 def rs_del(view: View, service: ServiceKey, server: ServerKey, policy: Policy) -> Change:
@@ -164,12 +194,8 @@ def _server_columns(service: ServiceKey, server: RealServer) -> Json:
         "status": "up" if server.up else "down",
         "weight": server.weight,
         "state": server.state,
+        **shown(server, attributes.MAX_CONNECTIONS, attributes.BACKUP),
     }
-
-
-def rs_weight(view: View, service: ServiceKey, server: ServerKey, weight: int | None) -> Outcome:
-    real = view.model.service(service).server(server)
-    return {"weight": real.weight} if weight is None else _with_server(view, service, replace(real, weight=weight))
 
 
 def rs_status(view: View, service: ServiceKey, server: ServerKey, status: bool | None) -> Outcome:
@@ -211,12 +237,22 @@ HANDLERS: Final[Mapping[str, Callable[..., Outcome]]] = {
     "vs/list": vs_list,
     "vs/stats": vs_stats,
     "vs/traffic": vs_traffic,
-    "vs/scheduler": vs_scheduler,
-    "vs/est_timeout": vs_est_timeout,
+    "vs/scheduler": _of_service(attributes.SCHEDULER),
+    "vs/est_timeout": _of_service(attributes.EST_TIMEOUT),
+    "vs/max_conns": _of_service(attributes.MAX_CONNECTIONS),
+    "vs/max_rate": _of_service(attributes.NEW_RATE),
+    "vs/cql": _of_service(attributes.CQL),
+    "vs/cql/list": vs_cql_list,
+    "vs/cql/add": vs_cql_add,
+    "vs/cql/del": vs_cql_del,
+    "vs/persistence": _of_service(attributes.PERSISTENCE, attributes.PERSISTENCE_SCOPE),
+    "vs/mss": _of_service(attributes.MSS),
     "rs/add": rs_add,
     "rs/del": rs_del,
     "rs/list": rs_list,
-    "rs/weight": rs_weight,
+    "rs/weight": _of_server(attributes.WEIGHT),
+    "rs/max_conns": _of_server(attributes.MAX_CONNECTIONS),
+    "rs/backup": _of_server(attributes.BACKUP),
     "rs/status": rs_status,
     "rs/enable": rs_enable,
     "rs/disable": rs_disable,

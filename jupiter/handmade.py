@@ -2,17 +2,25 @@
 
 One entry a service, and in it only what differs from the configuration: a configuration that was edited meanwhile and
 what was done by hand are brought together. As text it looks like the configuration (services.py), with a line
-`by-hand = added|changed|deleted` first in each section, and `deleted` for a weight where a server was deleted.
+`by-hand = added|changed|deleted` first in each section, and `deleted` for a weight or a rate where a server or a client
+was deleted.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
+from ipaddress import IPv4Address
+from typing import Any, TypeVar
 
 from jupiter import services, terms
+from jupiter.attributes import OF_A_SERVICE
 from jupiter.ini import ConfigError, IniFile, Problem
 from jupiter.model import RealServer, ServerKey, ServiceKey, Services, VirtualService
+
+DELETED = "deleted"
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Deed(Enum):
@@ -23,12 +31,14 @@ class Deed(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Handmade:
-    """What was done to a service. options: those that were set; servers: as they were set, None for a deleted one."""
+    """What was done to a service. options: those that were set; servers, and clients with rates of their own: as they
+    were set, None for a deleted one."""
 
     key: ServiceKey
     deed: Deed
     options: Mapping[str, Any] = field(default_factory=dict)
     servers: Mapping[ServerKey, RealServer | None] = field(default_factory=dict)
+    clients: Mapping[IPv4Address, int | None] = field(default_factory=dict)
 
     def upon(self, configured: VirtualService | None) -> VirtualService | None:
         """The service that the hand makes of the configured one (None: there is none). A service that was only changed
@@ -36,8 +46,18 @@ class Handmade:
         if self.deed is Deed.DELETED or (configured is None and self.deed is Deed.CHANGED):
             return None
         before = configured or VirtualService(self.key)
-        servers = {key: server for key, server in {**before.servers, **self.servers}.items() if server is not None}
-        return replace(before, **self.options, servers=servers)
+        servers, clients = _upon(before.servers, self.servers), _upon(before.cql_clients, self.clients)
+        return replace(before, **self.options, servers=servers, cql_clients=clients)
+
+
+def _upon(before: Mapping[K, V], changed: Mapping[K, V | None]) -> dict[K, V]:
+    return {key: value for key, value in {**before, **changed}.items() if value is not None}
+
+
+def _changed(before: Mapping[K, V], after: Mapping[K, V]) -> dict[K, V | None]:
+    """What makes the one of the other, None for what goes."""
+    changed: dict[K, V | None] = dict.fromkeys(before.keys() - after.keys())
+    return changed | {key: value for key, value in after.items() if before.get(key) != value}
 
 
 def between(configured: VirtualService | None, running: VirtualService | None) -> Handmade | None:
@@ -45,13 +65,13 @@ def between(configured: VirtualService | None, running: VirtualService | None) -
     if running is None:
         return Handmade(configured.key, Deed.DELETED) if configured else None
     before = configured or VirtualService(running.key)
-    options = {name: getattr(running, name) for name in services.OPTIONS
+    options = {name: getattr(running, name) for name in OF_A_SERVICE
                if configured is None or getattr(running, name) != getattr(before, name)}  # fmt: skip
-    changed: dict[ServerKey, RealServer | None] = dict.fromkeys(before.servers.keys() - running.servers.keys())
-    changed |= {key: server for key, server in running.servers.items() if before.servers.get(key) != server}
-    if configured and not options and not changed:
+    servers = _changed(before.servers, running.servers)
+    clients = _changed(before.cql_clients, running.cql_clients)
+    if configured and not options and not servers and not clients:
         return None
-    return Handmade(running.key, Deed.CHANGED if configured else Deed.ADDED, options, changed)
+    return Handmade(running.key, Deed.CHANGED if configured else Deed.ADDED, options, servers, clients)
 
 
 def together(configured: Services, deeds: Iterable[Handmade]) -> dict[ServiceKey, VirtualService]:
@@ -70,9 +90,11 @@ def lines(deeds: Iterable[Handmade]) -> Iterator[str]:
     for deed in deeds:
         yield f"[{deed.key}]"
         yield f"by-hand = {deed.deed.value}"
-        yield from (f"{name} = {value}" for name, value in deed.options.items())
+        yield from (f"{name} = {OF_A_SERVICE[name].write(value)}" for name, value in deed.options.items())
+        for client, rate in deed.clients.items():
+            yield f"{services.client_key(client)} = {DELETED if rate is None else rate}"
         for key, server in deed.servers.items():
-            gone = f"{terms.endpoint_text(key)} = deleted"
+            gone = f"{terms.endpoint_text(key)} = {DELETED}"
             yield services.server_line(server, health=True) if server else gone
         yield ""
 
@@ -90,6 +112,7 @@ def parse(text: str, path: str) -> list[Handmade]:
 def _entry(name: str, section: Mapping[str, Any], wrong: list[Problem]) -> Handmade | None:
     options: dict[str, Any] = {}
     servers: dict[ServerKey, RealServer | None] = {}
+    clients: dict[IPv4Address, int | None] = {}
     try:
         key, deed = terms.service(name), Deed(section.get("by-hand"))
     except ValueError:
@@ -98,11 +121,15 @@ def _entry(name: str, section: Mapping[str, Any], wrong: list[Problem]) -> Handm
         return None
     for word, value in section.items():
         try:
-            if word in services.OPTIONS:
+            gone = value == DELETED
+            if word in OF_A_SERVICE:
                 options[word] = services.read_option(word, value)
+            elif services.is_client(word):
+                client, rate = services.read_client(word, "0" if gone else value)
+                clients[client] = None if gone else rate
             elif word != "by-hand":
-                server = services.read_server(word, "0" if value == "deleted" else value)
-                servers[server.key] = None if value == "deleted" else server
+                server = services.read_server(word, "0" if gone else value)
+                servers[server.key] = None if gone else server
         except services.UnexpectedError as error:
             wrong.append(Problem(name, word, str(value), error.expected))
-    return Handmade(key, deed, options, servers)
+    return Handmade(key, deed, options, servers, clients)

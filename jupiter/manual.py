@@ -72,6 +72,6 @@ def _parameter(parameter: Parameter) -> tuple[str, str]:
         sentence = f"{sentence[:-1]}; - is standard input."
     if parameter.default is None:
         sentence += " Without it the present one is shown."
-    elif parameter.default is not REQUIRED:
+    elif parameter.default is not REQUIRED and parameter.default != {}:
         sentence += f" Default: {parameter.default}."
     return kind.metavar, sentence

@@ -15,6 +15,17 @@ from jupiter.errors import JupiterError
 
 MAX_WEIGHT = 65535
 MAX_CONNS = 2**31 - 1
+"""Of a service or a server: no limit."""
+MAX_RATE = 10**9
+"""New connections a second."""
+MAX_CLIENTS = 4096
+"""Of a service, with rates of their own."""
+MIN_MSS = 536
+"""Bytes that every host accepts (RFC 9293, section 3.7.1)."""
+MAX_MSS = 65495
+"""Bytes that the largest IPv4 packet leaves (65,535 without two headers of 20)."""
+SCOPES = ("service", "address")
+"""How far a client's persistence goes: one service, or all of the address that have it."""
 MAX_TIMEOUT = 604800
 """Seconds: a week."""
 MAX_WRR_SLOTS = 1 << 20
@@ -70,7 +81,8 @@ class ServiceKey:
 class RealServer:
     """raddr:rport. Weight 0 drains: no new connection, the old ones finish; so does a server that is disabled by hand.
 
-    up: health, as a health check or `rs/status` says; no part of the configuration.
+    up: health, as a health check or `rs/status` says; no part of the configuration. max_conns: connections at once,
+    with which it gets no more. backup: it gets new connections only while no other server of the service is eligible.
     """
 
     address: IPv4Address
@@ -78,6 +90,8 @@ class RealServer:
     weight: int = 1
     enabled: bool = True
     up: bool = True
+    max_conns: int = MAX_CONNS
+    backup: bool = False
 
     @property
     def key(self) -> ServerKey:
@@ -99,7 +113,13 @@ class RealServer:
 
 @dataclass(frozen=True, slots=True)
 class VirtualService:
-    """est_timeout: seconds, 0 for the protocol's default. max_conns: connections, new TCP ones only."""
+    """est_timeout: seconds, 0 for the protocol's default. mss: bytes that a SYN may offer, 0: as it is.
+
+    Limits touch new connections only. max_conns: at once; max_rate: a second; cql: a second, of each client;
+    cql_clients: clients with another rate than that. Rates: 0 for no limit, but a client's own 0 admits none.
+    persistence: seconds after its last new connection in which a client comes back to its server, 0: none;
+    persistence_scope: one of SCOPES.
+    """
 
     key: ServiceKey
     scheduler: str = DEFAULT_SCHEDULER
@@ -107,6 +127,12 @@ class VirtualService:
     synproxy: bool = False
     toa: bool = False
     est_timeout: int = 0
+    max_rate: int = 0
+    cql: int = 0
+    cql_clients: Mapping[IPv4Address, int] = field(default_factory=dict)
+    persistence: int = 0
+    persistence_scope: str = SCOPES[0]
+    mss: int = 0
     servers: Mapping[ServerKey, RealServer] = field(default_factory=dict)
 
     def server(self, key: ServerKey) -> RealServer:
@@ -189,7 +215,23 @@ def why_unusable(address: IPv4Address) -> str | None:
     return "a multicast address" if first < 240 else "a broadcast or reserved address"
 
 
-def check_schedule(service: VirtualService) -> None:
+def check_service(service: VirtualService) -> None:
+    """Refuse what is right by itself and not in this service."""
+    if service.mss and service.key.protocol is not Protocol.TCP:
+        raise JupiterError(
+            "invalid-argument",
+            f"Invalid mss {service.mss} of virt service {service.key}, expected 0: only TCP has segments.",
+        )
+    if len(service.cql_clients) > MAX_CLIENTS:
+        raise JupiterError(
+            "too-many",
+            f"{len(service.cql_clients)} clients of virt service {service.key} have rates of their own, "
+            f"expected at most {MAX_CLIENTS}.",
+        )
+    _check_schedule(service)
+
+
+def _check_schedule(service: VirtualService) -> None:
     """Refuse weights of which the data plane could not hold one exact round."""
     weights = [s.weight for s in service.servers.values() if s.weight]
     if service.scheduler != "wrr" or not weights:

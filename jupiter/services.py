@@ -2,11 +2,14 @@
 
     [10.0.1.1:8888 tcp]
     scheduler = wrr
-    1.1.1.3:80 = 7
+    cql = 100
+    cql 1.1.1.9 = 0
+    1.1.1.3:80 = 7 max_conns=1000
     1.1.1.4:80 = 7 disabled
 
-The section's name is the service as vs/add has it; `scheduler` and `est_timeout` are options; each other key is a real
-server, its value the weight, then `disabled` (by hand) and `down` (health at the start) where they hold.
+The section's name is the service as vs/add has it; attributes.OF_A_SERVICE are its options, `cql IP` is the rate of one
+client. Each other key is a real server, its value the weight, then `max_conns=N`, `backup`, `disabled` (by hand) and
+`down` (health at the start) where they hold.
 """
 
 import re
@@ -16,23 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from jupiter import terms
+from jupiter.attributes import OF_A_SERVICE, RATE_EXPECTED, SCHEDULER, WEIGHT
 from jupiter.errors import JupiterError
 from jupiter.ini import MAX_PROBLEMS, ConfigError, IniFile, Problem, hint
-from jupiter.model import (
-    MAX_TIMEOUT,
-    MAX_WEIGHT,
-    SCHEDULERS,
-    RealServer,
-    ServerKey,
-    ServiceKey,
-    Services,
-    VirtualService,
-    check_schedule,
-)
+from jupiter.model import MAX_CONNS, RealServer, ServerKey, ServiceKey, Services, VirtualService, check_service
 
 SECTION = re.compile(r"[^:]*:.*", re.DOTALL)
 """What is meant to be a service: no other section's name has a colon."""
-_MARKS = {"disabled", "down"}
+_CLIENT = "cql "
+"""Begins the keys of clients with rates of their own."""
 
 RoleOf = Callable[[IPv4Address], str | None]
 """What the director itself uses an address for, or None: Model.role_of."""
@@ -81,22 +76,28 @@ def _service(name: str, section: Mapping[str, Any], role_of: RoleOf, wrong: list
     if role := role_of(key.address):
         wrong.append(Problem(name, "", "", f"{key.address} is {role}, expected another address"))
     options: dict[str, Any] = {}
+    clients: dict[IPv4Address, int] = {}
     servers: dict[ServerKey, RealServer] = {}
     for word, value in section.items():
         if len(wrong) > MAX_PROBLEMS:
             break
         try:
-            if word in OPTIONS:
+            if word in OF_A_SERVICE:
                 options[word] = read_option(word, value)
+            elif is_client(word):
+                client, rate = read_client(word, value)
+                if client in clients:
+                    raise UnexpectedError("each client once in its service")
+                clients[client] = rate
             else:
                 server = read_server(word, value)
                 _judge(server, servers, role_of)
                 servers[server.key] = server
         except UnexpectedError as error:
             wrong.append(Problem(name, word, str(value), error.expected))
-    service = VirtualService(key, servers=servers, **options)
+    service = VirtualService(key, cql_clients=clients, servers=servers, **options)
     try:
-        check_schedule(service)
+        check_service(service)
     except JupiterError as error:
         wrong.append(Problem(name, "", "", error.text))
     return service
@@ -115,7 +116,7 @@ def why_wrong(service: VirtualService, role_of: RoleOf) -> str | None:
         if role := role_of(address):
             return f"Invalid virt service {service.key}: {address} is {role}, expected another address."
     try:
-        check_schedule(service)
+        check_service(service)
     except JupiterError as error:
         return error.text
     return None
@@ -129,42 +130,55 @@ class UnexpectedError(Exception):
         self.expected = expected
 
 
-OPTIONS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
-    "scheduler": ("one of " + ", ".join(SCHEDULERS), terms.scheduler),
-    "est_timeout": (f"seconds from 0 to {MAX_TIMEOUT}", lambda v: terms.number(v, 0, MAX_TIMEOUT)),
-}
-"""Option -> what is expected, and what reads it. VirtualService has a field of each name."""
-
-
 def read_option(word: str, value: object) -> Any:
     """Raises UnexpectedError."""
-    expected, read_value = OPTIONS[word]
+    option = OF_A_SERVICE[word]
     try:
-        return read_value(value)
+        return option.read(value)
     except ValueError:
-        raise UnexpectedError(expected) from None
+        raise UnexpectedError(option.expected) from None
+
+
+def is_client(word: str) -> bool:
+    return word.startswith(_CLIENT)
+
+
+def read_client(word: str, value: object) -> tuple[IPv4Address, int]:
+    """Of `cql IP = QPS`. Raises UnexpectedError."""
+    try:
+        address = terms.client(word.removeprefix(_CLIENT).strip())
+    except ValueError:
+        raise UnexpectedError("cql IP as the key, the address of a client") from None
+    try:
+        return address, terms.rate(value)
+    except ValueError:
+        raise UnexpectedError(f"{RATE_EXPECTED} (0: none is admitted)") from None
+
+
+def client_key(client: IPv4Address) -> str:
+    return f"{_CLIENT}{client}"
 
 
 def read_server(word: str, value: object) -> RealServer:
-    """Of `RIP:RPORT = WEIGHT [disabled] [down]`. Raises UnexpectedError."""
+    """Of `RIP:RPORT = WEIGHT [max_conns=N] [backup] [disabled] [down]`. Raises UnexpectedError."""
     try:
         address, port = terms.endpoint(word)
     except ValueError:
-        known = f"{', '.join(OPTIONS)} or RIP:RPORT as the key{hint(word, list(OPTIONS))}"
+        known = f"{', '.join(OF_A_SERVICE)}, cql IP or RIP:RPORT as the key{hint(word, list(OF_A_SERVICE))}"
         raise UnexpectedError(known) from None
     try:
         weight, *marks = terms.text(value).split()
-        if sorted(set(marks) & _MARKS) != sorted(marks):
-            raise ValueError
-        number = terms.number(weight, 0, MAX_WEIGHT)
-        return RealServer(address, port, number, enabled="disabled" not in marks, up="down" not in marks)
+        return RealServer(address, port, WEIGHT.read(weight), **terms.marks(marks))
     except ValueError:
-        raise UnexpectedError(f"a weight from 0 to {MAX_WEIGHT}, then disabled and down where they hold") from None
+        where = f"max_conns=N (1 to {MAX_CONNS}), backup, disabled and down where they hold"
+        raise UnexpectedError(f"{WEIGHT.expected}, then {where}") from None
 
 
 def server_line(server: RealServer, *, health: bool = False) -> str:
     """The line of a server; its health is no configuration, and written only where that is wanted."""
-    marks = (" disabled" if not server.enabled else "") + (" down" if health and not server.up else "")
+    marks = f" max_conns={server.max_conns}" if server.max_conns != MAX_CONNS else ""
+    marks += (" backup" if server.backup else "") + (" disabled" if not server.enabled else "")
+    marks += " down" if health and not server.up else ""
     return f"{terms.endpoint_text(server.key)} = {server.weight}{marks}"
 
 
@@ -172,9 +186,12 @@ def lines(services: Iterable[VirtualService]) -> Iterator[str]:
     """What parse() reads back to the same services, but for health. Sorted, so that two such files can be compared."""
     for service in sorted(services, key=lambda service: _place(service.key)):
         yield f"[{service.key}]"
-        yield f"scheduler = {service.scheduler}"
-        if service.est_timeout:
-            yield f"est_timeout = {service.est_timeout}"
+        default = VirtualService(service.key)
+        for name, option in OF_A_SERVICE.items():
+            value = getattr(service, name)
+            if option is SCHEDULER or value != getattr(default, name):
+                yield f"{name} = {option.write(value)}"
+        yield from (f"{client_key(client)} = {rate}" for client, rate in sorted(service.cql_clients.items()))
         yield from map(server_line, sorted(service.servers.values(), key=lambda server: server.key))
         yield ""
 

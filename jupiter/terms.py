@@ -1,9 +1,10 @@
 """What operators write, in a shell or in a file: the text of one thing -> its value, or ValueError."""
 
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from jupiter.model import SCHEDULERS, Policy, Protocol, ServerKey, ServiceKey, why_unusable
+from jupiter.model import MAX_CONNS, MAX_RATE, SCHEDULERS, Policy, Protocol, ServerKey, ServiceKey, why_unusable
 
 PROTOCOLS = {str(p): p for p in Protocol}
 POLICIES = {str(p): p for p in Policy}
@@ -35,6 +36,24 @@ def number(value: object, low: int, high: int) -> int:
     return int(value)
 
 
+def max_conns(value: object) -> int:
+    """0 would be no limit to some and no connection to others."""
+    return number(value, 1, MAX_CONNS)
+
+
+def rate(value: object) -> int:
+    """New connections a second."""
+    return number(value, 0, MAX_RATE)
+
+
+def client(value: object) -> IPv4Address:
+    """IP, of a host that can exist."""
+    address = IPv4Address(text(value))
+    if why_unusable(address):
+        raise ValueError
+    return address
+
+
 def endpoint(value: object) -> ServerKey:
     """RIP:RPORT, of a host that can exist."""
     host, colon, port = text(value).partition(":")
@@ -64,6 +83,27 @@ def one_of(values: dict[str, T], value: object) -> T:
 
 def endpoint_text(key: ServerKey) -> str:
     return f"{key[0]}:{key[1]}"
+
+
+MARKS = ("max_conns=", "backup", "disabled", "down")
+"""What may stand behind a server's weight, as it begins."""
+_FLAGS: dict[str, tuple[str, bool]] = {
+    "backup": ("backup", True),
+    "disabled": ("enabled", False),
+    "down": ("up", False),
+}
+
+
+def marks(words: Sequence[str]) -> dict[str, Any]:
+    """`max_conns=1000 backup disabled down`, in any order and each at most once -> fields of a RealServer."""
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, count = word.lower().partition("=")
+        field, value = (name, max_conns(count)) if equals and name == "max_conns" else one_of(_FLAGS, word)
+        if field in found:
+            raise ValueError
+        found[field] = value
+    return found
 
 
 ENDS = ("client", "vip", "local", "rs")

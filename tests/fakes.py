@@ -216,6 +216,18 @@ class FakeEngine(SimpleNamespace):
         address: bytes
         port: int
         weight: int
+        max_connections: int = 0
+        backup: bool = False
+
+    class Limits(NamedTuple):
+        connections: int = 0
+        rate: int = 0
+        client_rate: int = 0
+        clients: tuple[tuple[bytes, int], ...] = ()
+
+    class Persistence(NamedTuple):
+        seconds: int = 0
+        whole_address: bool = False
 
     class Service(NamedTuple):
         id: int
@@ -225,6 +237,9 @@ class FakeEngine(SimpleNamespace):
         scheduler: int
         established_timeout: int
         servers: tuple["FakeEngine.Server", ...]
+        limits: "FakeEngine.Limits"
+        persistence: "FakeEngine.Persistence"
+        mss: int
 
     def __init__(self) -> None:
         super().__init__()

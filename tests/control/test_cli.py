@@ -30,13 +30,15 @@ def configured(service: Service) -> Service:
 
 def test_lists_are_tables(configured: Service) -> None:
     assert out(configured, "vs/list").splitlines() == [
-        "IP        Port  Type  Sched   Max_conns  synproxy  toa  est_timeout",
-        "10.0.1.1  8888  tcp   wrr    2147483647         0    0            0",
+        "IP        Port  Type  Sched   Max_conns  synproxy  toa  est_timeout  "
+        "max_rate  cql  persistence  persistence_scope  mss",
+        "10.0.1.1  8888  tcp   wrr    2147483647         0    0            0  "
+        "       0    0            0  service              0",
     ]
     assert out(configured, "rs/list", *VS).splitlines() == [
-        "IP       Port  Type  Status  Weight  State",
-        "1.1.1.3    80  tcp   up           7  enabled",
-        "1.1.1.4    80  tcp   up           7  enabled",
+        "IP       Port  Type  Status  Weight  State     Max_conns  Backup",
+        "1.1.1.3    80  tcp   up           7  enabled  2147483647  off",
+        "1.1.1.4    80  tcp   up           7  enabled  2147483647  off",
     ]
 
 

@@ -35,6 +35,7 @@ def scripted(directory: Path) -> Iterator[ScriptedService]:
     script = {
         "vs/list": [service_row(1), service_row(2, "udp", ip="10.9.0.1", port=53)],
         "rs/list": [server_row(3, ip="1.1.1.3"), server_row(4, ip="2.1.1.4", port=8080)],
+        "vs/cql/list": [{"ip": "9.9.9.9", "qps": 0}, {"ip": "8.8.8.8", "qps": 7}],
     }
     with ScriptedService(directory / "jupiter.sock", script) as service:
         yield service
@@ -88,6 +89,9 @@ def test_a_tab_completes_what_is_typed(scripted: ScriptedService, shell: Termina
         "vs/add 10.0.7.7:80 tcp wr": "vs/add 10.0.7.7:80 tcp wrr",
         "rs/status 10.0.0.1:8888 tcp 1.1.1.3:80 d": "rs/status 10.0.0.1:8888 tcp 1.1.1.3:80 down",
         "conn/find cl": "conn/find client=",
+        "rs/add 10.0.7.7:80 tcp 1.1.1.3:80 7 max": "rs/add 10.0.7.7:80 tcp 1.1.1.3:80 7 max_conns=",
+        "vs/cql/del 10.0.0.1:8888 tcp 9": "vs/cql/del 10.0.0.1:8888 tcp 9.9.9.9",
+        "vs/persistence 10.0.0.1:8888 tcp 300 a": "vs/persistence 10.0.0.1:8888 tcp 300 address",
         "apply ser": "apply services.cfg",
         "apply services.cfg r": "apply services.cfg reset",
         "vs/list --js": "vs/list --json",
@@ -133,6 +137,13 @@ def complete(line: str, variables: Mapping[str, str]) -> tuple[list[str], float]
         ("jupiter-ctl rs/del 10.0.0.1:8888 tcp ", ["plain,1.1.1.3:80", "plain,2.1.1.4:8080"]),
         ("jupiter-ctl rs/del 10.0.0.1:8888 tcp 1.1.1.3:80 ", ["plain,keep", "plain,reset"]),
         ("jupiter-ctl rs/del 10.0.0.1:8888 tcp 1.1.1.3:80 keep ", []),
+        ("jupiter-ctl vs/cql/add 10.0.0.1:8888 tcp ", []),
+        ("jupiter-ctl vs/cql/del 10.0.0.1:8888 tcp ", ["plain,9.9.9.9", "plain,8.8.8.8"]),
+        (
+            "jupiter-ctl rs/add 10.0.0.1:8888 tcp 1.1.1.9:80 7 max_conns=5 ",
+            ["plain,max_conns=", "plain,backup", "plain,disabled", "plain,down"],
+        ),
+        ("jupiter-ctl rs/backup 10.0.0.1:8888 tcp 1.1.1.3:80 ", ["plain,on", "plain,off"]),
         ("jupiter-ctl vs/list x y z", []),
         ("jupiter-ctl completion z", ["plain,zsh"]),
         ("jupiter-ctl save ", ["file,"]),

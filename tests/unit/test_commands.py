@@ -13,6 +13,7 @@ from jupiter.handlers import HANDLERS
 from jupiter.model import Protocol, ServiceKey
 
 VIP = ServiceKey(IPv4Address("10.0.1.1"), 8888, Protocol.TCP)
+VS, RS = "10.0.1.1:8888 tcp", "1.1.1.3:80"
 
 
 def refusal(name: str, words: str) -> str:
@@ -39,7 +40,9 @@ def test_the_ancestors_commands_are_there_with_their_usage() -> None:
         "vs/add": f"{vs} [ipport|iponly|rr|wrr|lc|wlc]", "vs/del": f"{vs} [keep|reset]", "vs/list": "", "vs/stats": vs,
         "vs/scheduler": f"{vs} [ipport|iponly|rr|wrr|lc|wlc]", "vs/schedule": f"{vs} [ipport|iponly|rr|wrr|lc|wlc]",
         "vs/est_timeout": f"{vs} [SEC]", "vs/conn-expire-time": f"{vs} [SEC]", "vs/conn-report": f"{vs} SEC",
-        "rs/add": f"{vs} {rs} [WEIGHT]", "rs/del": f"{vs} {rs} [keep|reset]", "rs/list": vs,
+        "vs/max_conns": f"{vs} [N]", "vs/max-conns": f"{vs} [N]", "vs/cql": f"{vs} [QPS]", "vs/cql/list": vs,
+        "vs/cql/add": f"{vs} IP QPS", "vs/cql/del": f"{vs} IP",
+        "rs/add": f"{vs} {rs} [WEIGHT] [MARK ...]", "rs/del": f"{vs} {rs} [keep|reset]", "rs/list": vs,
         "rs/status": f"{vs} {rs} [up|down]", "rs/weight": f"{vs} {rs} [WEIGHT]", "rs/stats": f"{vs} {rs}",
         "tcp/conn/dump": "", "udp/conn/dump": "", "tcp/conn/stats": "", "udp/conn/stats": "", "tcp/stats": "",
         "udp/stats": "", "icmp/stats": "", "laddr/stats": "", "arp/list": "", "arp": "", "netdev/stats": "",
@@ -52,8 +55,10 @@ def test_the_ancestors_commands_are_there_with_their_usage() -> None:
 
 def test_columns_are_the_ancestors() -> None:
     headers = {name: " ".join(c.header for c in command.columns) for name, command in COMMANDS.items()}
-    assert headers["vs/list"] == "IP Port Type Sched Max_conns synproxy toa est_timeout"
-    assert headers["rs/list"] == "IP Port Type Status Weight State"
+    assert headers["vs/list"] == (
+        "IP Port Type Sched Max_conns synproxy toa est_timeout max_rate cql persistence persistence_scope mss"
+    )
+    assert headers["rs/list"] == "IP Port Type Status Weight State Max_conns Backup"
     assert headers["arp/list"] == "IPaddress HWaddress Iface AliveTime"
     assert headers["tcp/conn/dump"] == "cip cport vip vport lip lport rip rport flags state usetime timeout"
     assert headers["udp/conn/dump"] == "cip cport vip vport lip lport rip rport flags usetime timeout"
@@ -74,12 +79,33 @@ def test_protocol_and_scheduler_come_in_any_case(words: str) -> None:
 
 
 def test_defaults_are_filled_in() -> None:
-    """vs/add means ipport, rs/add weight 1, rs/weight without a number asks."""
+    """vs/add means ipport, rs/add weight 1 and no mark, rs/weight without a number asks."""
     vs, rs = {"service": "10.0.1.1:8888 tcp"}, {"server": "1.1.1.3:80"}
     assert COMMANDS["vs/add"].validate(vs)["scheduler"] == "ipport"
-    assert COMMANDS["rs/add"].validate(vs | rs)["weight"] == 1
+    assert COMMANDS["rs/add"].validate(vs | rs).items() >= {"weight": 1, "marks": {}}.items()
     assert COMMANDS["rs/weight"].validate(vs | rs)["weight"] is None
     assert COMMANDS["vs/list"].validate({})["cursor"] == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [("", (None, None)), ("300", (300, None)), ("0", (0, None)), ("300 ADDRESS", (300, "address"))],
+)
+def test_a_command_of_two_values_asks_only_when_neither_is_given(
+    words: str, given: tuple[int | None, str | None]
+) -> None:
+    """vs/persistence: so a socket that only reads may ask, and may not set."""
+    command = COMMANDS["vs/persistence"]
+    arguments = command.validate(command.bind(f"{VS} {words}".split()))
+    assert (arguments["seconds"], arguments["scope"]) == given
+    assert command.changes_with(arguments) is (given != (None, None))
+
+
+def test_marks_come_in_any_order_and_any_case() -> None:
+    command = COMMANDS["rs/add"]
+    for words in ("7 max_conns=1000 backup disabled down", "7 DOWN Disabled BACKUP Max_Conns=1000"):
+        marks = command.validate(command.bind(f"{VS} {RS} {words}".split()))["marks"]
+        assert marks == {"max_conns": 1000, "backup": True, "enabled": False, "up": False}
 
 
 @pytest.mark.parametrize("weight", [0, 65535, "0", "65535"])
@@ -120,6 +146,52 @@ def test_addresses_and_ports_that_make_no_sense_are_refused(service: str) -> Non
         ("vs/add", "10.0.1.1:80 tcp sh", "Invalid parameter: sh, expected one of ipport, iponly, rr, wrr, lc, wlc."),
         ("rs/add", "10.0.1.1:80 tcp", "Too few parameters for command rs/add"),
         ("vs/list", "x", "Too many parameters for command vs/list"),
+        (
+            "vs/max_conns",
+            f"{VS} 0",
+            "Invalid parameter: 0, expected connections from 1 to 2147483647 (which is no limit).",
+        ),
+        (
+            "vs/max_rate",
+            f"{VS} 1000000001",
+            "Invalid parameter: 1000000001, expected connections a second from 0 to 1000",
+        ),
+        (
+            "vs/cql",
+            f"{VS} on",
+            "Invalid parameter: on, expected connections a second from 0 to 1000000000 (0: no limit).",
+        ),
+        (
+            "vs/cql/add",
+            f"{VS} 1.1.1.9",
+            "Too few parameters for command vs/cql/add, expected vs/cql/add VIP:VPORT tcp|udp",
+        ),
+        (
+            "vs/cql/add",
+            f"{VS} 224.0.0.1 1",
+            "Invalid parameter: 224.0.0.1, expected the unicast IPv4 address of a client.",
+        ),
+        (
+            "vs/cql/add",
+            f"{VS} 1.1.1.9 -1",
+            "Invalid parameter: -1, expected connections a second from 0 to 1000000000 (0:",
+        ),
+        ("vs/persistence", f"{VS} 604801", "Invalid parameter: 604801, expected seconds from 0 to 604800 (0: none)."),
+        ("vs/persistence", f"{VS} 9 all", "Invalid parameter: all, expected service or address."),
+        ("vs/mss", f"{VS} 535", "Invalid parameter: 535, expected 0 (as it is) or bytes from 536 to 65495."),
+        ("vs/mss", f"{VS} 65496", "Invalid parameter: 65496, expected 0 (as it is) or bytes from 536 to 65495."),
+        ("rs/backup", f"{VS} {RS} yes", "Invalid parameter: yes, expected on or off."),
+        ("rs/max_conns", f"{VS} {RS} 2147483648", "Invalid parameter: 2147483648, expected connections from 1 to"),
+        ("rs/add", f"{VS} {RS} backup", "Invalid parameter: backup, expected a weight from 0 to 65535."),
+        (
+            "rs/add",
+            f"{VS} {RS} 1 spare",
+            "Invalid parameter: spare, expected the marks max_conns=N (1 to 2147483647), ba",
+        ),
+        ("rs/add", f"{VS} {RS} 1 max_conns=0", "Invalid parameter: max_conns=0, expected the marks max_conns=N"),
+        ("rs/add", f"{VS} {RS} 1 backup backup", "Invalid parameter: backup backup, expected the marks"),
+        ("rs/add", f"{VS} {RS} 1 max_conns", "Invalid parameter: max_conns, expected the marks"),
+        ("rs/add", f"{VS} {RS} 1 backup=1", "Invalid parameter: backup=1, expected the marks"),
     ],
 )
 def test_wrong_words_are_named_with_what_was_expected(name: str, words: str, text: str) -> None:
@@ -163,4 +235,5 @@ def test_only_answers_can_be_had_as_json() -> None:
     """--json on every reading command, on no other."""
     assert {c.name for c in COMMANDS.values() if c.answer is Answer.NOTHING} == {
         *("vs/add", "vs/del", "rs/add", "rs/del", "rs/enable", "rs/disable", "netdev/reset", "stop"),
+        *("vs/cql/add", "vs/cql/del"),
     }

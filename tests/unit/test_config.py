@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupiter.config import ConfigError, Settings, load, parse
+from jupiter.config import ConfigError, PolicySettings, Settings, load, parse
 from jupiter.eal import PortSource
 from jupiter.values import MAX_LOCAL_ADDRESSES
 
@@ -112,7 +112,7 @@ def test_the_file_that_is_shipped_is_right_and_states_the_defaults() -> None:
         else line
         for line in lines
     ]
-    assert sum(a != b for a, b in zip(lines, explicit, strict=True)) == 16
+    assert sum(a != b for a, b in zip(lines, explicit, strict=True)) == 19
     assert parse("\n".join(explicit), SHIPPED) == load(SHIPPED)
 
 
@@ -121,7 +121,9 @@ def test_the_example_of_a_service_in_the_file_that_is_shipped_is_right() -> None
     before, _, example = text.partition(EXAMPLE)
     lines = [line.removeprefix("# ") for line in (EXAMPLE + example).splitlines()]
     (service,) = parse("\n".join([before, *lines]), SHIPPED).services.values()
-    assert (str(service.key), service.scheduler, len(service.servers)) == ("10.0.1.1:8888 tcp", "wrr", 2)
+    assert (str(service.key), service.scheduler, len(service.servers)) == ("10.0.1.1:8888 tcp", "wrr", 3)
+    assert (service.max_conns, service.cql, service.cql_clients) == (20000, 100, {IPv4Address("1.1.1.9"): 0})
+    assert [(s.max_conns, s.backup) for s in service.servers.values()][1:] == [(1000, False), (2147483647, True)]
 
 
 def test_defaults() -> None:
@@ -133,7 +135,14 @@ def test_defaults() -> None:
     assert device.device.gateway is None
     assert (device.device.mtu, device.rx_size, device.tx_size) == (1500, 256, 512)
     assert (settings.idle, device.steering) == ("adaptive", "auto")
+    assert settings.policy == PolicySettings(refuse=True, reset_unknown=False, grace=300)
     assert device.source == PortSource(vdevs=("net_af_packet0,iface=eth1",))
+
+
+def test_what_nobody_serves_may_go_in_silence_and_unknown_packets_get_a_reset() -> None:
+    """B9, B19: not by default."""
+    settings = parse(f"{SMALLEST}[POLICY]\nunserved = silent\nunknown = reset\ngrace = 0\n", HERE)
+    assert settings.policy == PolicySettings(refuse=False, reset_unknown=True, grace=0)
 
 
 def test_the_model_at_start_has_devices_and_local_addresses() -> None:
@@ -156,6 +165,9 @@ def test_the_model_at_start_has_devices_and_local_addresses() -> None:
         ("DPDK", "idle", "never", "adaptive or poll"),
         ("CONNECTIONS", "capacity", "0", "a number from 1024 to"),
         ("CONNECTIONS", "udp", "-1", "a number from 1 to"),
+        ("POLICY", "unserved", "drop", "refuse or silent"),
+        ("POLICY", "unknown", "refuse", "silent or reset"),
+        ("POLICY", "grace", "604801", "a number from 0 to 604800"),
         ("DEVICE0", "name", "a-name-of-16-byte", "at most 15 bytes"),
         ("DEVICE0", "name", "a b", "without blanks"),
         ("DEVICE0", "ipv4", "1.1.1.256", "an IPv4 address"),
@@ -186,7 +198,7 @@ def test_a_wrong_value_is_named_with_section_key_value_and_what_was_expected(
     section: str, key: str, value: str, expected: str
 ) -> None:
     """One wrong value, one line: file, line, section, key, value, expected."""
-    texts = {"DPDK": "", "CONNECTIONS": "", "DEVICE0": SMALLEST.partition("\n")[2]}
+    texts = {"DPDK": "", "CONNECTIONS": "", "POLICY": "", "DEVICE0": SMALLEST.partition("\n")[2]}
     kept = [line for line in texts[section].splitlines() if line.partition(" =")[0] != key]
     texts[section] = "\n".join([*kept, f"{key} = {value}"])
     text = "\n".join(f"[{name}]\n{text}" for name, text in texts.items())
@@ -234,7 +246,7 @@ def test_a_device_has_cards_or_vdevs_not_both() -> None:
     [
         (
             SMALLEST + "[DEVCE1]\nx = 1\n",
-            "[DEVCE1] unknown section, expected DPDK, CONNECTIONS, CONTROL, DEVICE<n> or VIP",
+            "[DEVCE1] unknown section, expected DPDK, CONNECTIONS, CONTROL, POLICY, DEVICE<n> or VIP",
         ),
         ("mtu = 1\n" + SMALLEST, "mtu: unknown key"),
         ("[DPDK]\nargs = -l 0,1\n" + SMALLEST, "[DPDK] args: unknown key; did you mean argv?"),

@@ -92,6 +92,29 @@ def test_a_service_goes_down_as_one_block(datapath: Any, engine: FakeEngine) -> 
     assert engine.published == [([block.id], [])] * 3
 
 
+def test_limits_persistence_and_segment_size_go_down_with_the_block(datapath: Any, engine: FakeEngine) -> None:
+    """B29, B33, B44: what is no limit above is 0 below; one service's are not another's."""
+    serve(datapath, "1.1.1.3:80", "1.1.1.4:81")
+    run(datapath, "vs/add", service="10.0.1.2:80 tcp")
+    first, second = engine.services
+    assert engine.services[first][-3:] == (engine.Limits(), engine.Persistence(), 0)
+    assert [server[-2:] for server in engine.services[first].servers] == [(0, False)] * 2
+    run(datapath, "vs/max_conns", **VS, max_conns=20000)
+    run(datapath, "vs/max_rate", **VS, max_rate=5000)
+    run(datapath, "vs/cql", **VS, cql=100)
+    run(datapath, "vs/cql/add", **VS, client="1.1.1.9", rate=0)
+    run(datapath, "vs/persistence", **VS, seconds=300, scope="address")
+    run(datapath, "vs/mss", **VS, mss=1400)
+    run(datapath, "rs/max_conns", **VS, server="1.1.1.3:80", max_conns=1000)
+    run(datapath, "rs/backup", **VS, server="1.1.1.4:81", backup="on")
+    limits = engine.Limits(20000, 5000, 100, ((bytes([1, 1, 1, 9]), 0),))
+    assert engine.services[first][-3:] == (limits, engine.Persistence(300, whole_address=True), 1400)
+    assert [server[-2:] for server in engine.services[first].servers] == [(1000, False), (0, True)]
+    assert engine.services[second][-3:] == (engine.Limits(), engine.Persistence(), 0)
+    run(datapath, "vs/persistence", **VS, scope="service")
+    assert engine.services[first].persistence == engine.Persistence(300, whole_address=False)
+
+
 def test_a_change_touches_its_own_service_alone(datapath: Any, engine: FakeEngine) -> None:
     """B28: one block for each changed service, none for the others."""
     serve(datapath, "1.1.1.3:80")

@@ -38,6 +38,11 @@ def test_services_are_added_listed_and_deleted(operator: Operator) -> None:
             "synproxy": 0,
             "toa": 0,
             "est_timeout": 0,
+            "max_rate": 0,
+            "cql": 0,
+            "persistence": 0,
+            "persistence_scope": "service",
+            "mss": 0,
         }
     ]
     operator("vs/del", **VS)
@@ -50,9 +55,10 @@ def test_the_same_address_serves_both_protocols(operator: Operator) -> None:
 
 
 def test_servers_are_listed_by_descending_weight(operator: Operator) -> None:
+    rest = {"type": "tcp", "status": "up", "state": "enabled", "max_conns": 2147483647, "backup": "off"}
     assert operator.rows("rs/list", **VS) == [
-        {"ip": "1.1.1.4", "port": 80, "type": "tcp", "status": "up", "weight": 9, "state": "enabled"},
-        {"ip": "1.1.1.3", "port": 80, "type": "tcp", "status": "up", "weight": 7, "state": "enabled"},
+        {"ip": "1.1.1.4", "port": 80, "weight": 9, **rest},
+        {"ip": "1.1.1.3", "port": 80, "weight": 7, **rest},
     ]
 
 
@@ -375,6 +381,9 @@ def test_a_socket_that_only_reads_refuses_what_changes_anything() -> None:
     assert reader.code("rs/weight", **VS, **RS, weight=1) == "read-only"
     for command in ("stop", "reload", "netdev/reset"):
         assert reader.code(command) == "read-only"
+    assert reader.code("vs/persistence", **VS, scope="address") == "read-only"
+    assert reader.code("vs/cql/add", **VS, client="1.1.1.9", rate=0) == "read-only"
     assert reader.code("rs/weight", **VS, **RS) == "service-not-found"
+    assert reader.code("vs/persistence", **VS) == "service-not-found"
     assert reader.rows("vs/list") == []
     assert (reader.stopped, reader.datapath.from_zero) == (0, 0)

@@ -16,7 +16,7 @@ from jupiter.model import (
     RealServer,
     ServiceKey,
     VirtualService,
-    check_schedule,
+    check_service,
     diff,
     why_unusable,
 )
@@ -102,14 +102,14 @@ def test_weights_that_fit_no_schedule_are_refused() -> None:
     heavy = [65535] * 16 + [65534]
     assert sum(heavy) > MAX_WRR_SLOTS
     with pytest.raises(JupiterError, match="at most 1048576") as error:
-        check_schedule(weighted("wrr", *heavy))
+        check_service(weighted("wrr", *heavy))
     assert error.value.code == "schedule-too-large"
 
 
 def test_weights_with_a_common_divisor_fit() -> None:
-    check_schedule(weighted("wrr", *[65535] * 17))
-    check_schedule(weighted("rr", *[65535] * 16, 65534))
-    check_schedule(weighted("wrr", 0, 0))
+    check_service(weighted("wrr", *[65535] * 17))
+    check_service(weighted("rr", *[65535] * 16, 65534))
+    check_service(weighted("wrr", 0, 0))
 
 
 def test_a_server_that_is_down_disabled_or_drained_weighs_nothing() -> None:

@@ -14,15 +14,16 @@ def lines(name: str, answer: object) -> list[str]:
 
 def test_tables_are_aligned_under_their_headers_with_numbers_to_the_right() -> None:
     row = {"ip": "10.0.1.1", "port": 80, "type": "tcp", "status": "up", "weight": 7, "state": "enabled"}
+    row |= {"max_conns": 2147483647, "backup": "off"}
     assert lines("rs/list", [row, row | {"ip": "1.1.1.1", "port": 8080, "weight": 0, "state": "draining"}]) == [
-        "IP        Port  Type  Status  Weight  State",
-        "10.0.1.1    80  tcp   up           7  enabled",
-        "1.1.1.1   8080  tcp   up           0  draining",
+        "IP        Port  Type  Status  Weight  State      Max_conns  Backup",
+        "10.0.1.1    80  tcp   up           7  enabled   2147483647  off",
+        "1.1.1.1   8080  tcp   up           0  draining  2147483647  off",
     ]
 
 
 def test_an_empty_table_is_its_headers() -> None:
-    assert lines("rs/list", []) == ["IP  Port  Type  Status  Weight  State"]
+    assert lines("rs/list", []) == ["IP  Port  Type  Status  Weight  State  Max_conns  Backup"]
 
 
 def test_what_there_is_none_of_is_a_dash_and_among_numbers_stands_like_one() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 _SECTION = re.compile(r"\[.+\]")
-_SETTING = re.compile(r"(#\s?)?([\w.:/-]+\s*=|\[).*")
+_SETTING = re.compile(r"(#\s?)?((cql\s+)?[\w.:/-]+\s*=|\[).*")
 
 
 class Part(NamedTuple):
