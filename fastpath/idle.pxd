@@ -14,6 +14,7 @@ from fastpath.layout cimport NO_WAIT, port, worker
 from fastpath.stage.expire cimport half_open_is_due, wheel_is_behind
 from fastpath.table.bell cimport get_up, lie_down
 from fastpath.table.frame_ring cimport load_acquire, ring_is_empty
+from fastpath.table.gather cimport oldest_is_due
 from fastpath.table.hand_ring cimport hand_is_empty
 from fastpath.table.parking cimport parking_is_due
 
@@ -63,7 +64,7 @@ cdef inline bint has_work(worker *w) noexcept nogil:
     for i in range(w.shared.n_workers):
         if i != w.id and not hand_is_empty(w.hand_from[i]):
             return True
-    return w.verb != NULL or parking_is_due(w) or wheel_is_behind(w) or half_open_is_due(w)
+    return w.verb != NULL or w.gather.again != NULL or parking_is_due(w) or oldest_is_due(w) or wheel_is_behind(w) or half_open_is_due(w)
 
 
 cdef inline uint32_t how_long(worker *w) noexcept nogil:
@@ -76,7 +77,7 @@ cdef inline uint32_t how_long(worker *w) noexcept nogil:
             w.nap_us = w.nap_us * 2 if w.nap_us else SHORT_US
             w.nap_us = w.nap_us if w.nap_us < LONG_US else LONG_US
             return w.nap_us
-    return PARKED_US if w.n_parked else REST_US
+    return PARKED_US if w.n_parked or w.gather.n_held else REST_US
 
 
 cdef inline void doze(worker *w) noexcept nogil:

@@ -429,6 +429,32 @@ enum { NO_WAIT = -1 }; /* no descriptor says that this queue has packets */
 
 enum { PARKING = 64, PARKING_SERVER = 8, PARKING_MS = 1000 }; /* packets a worker, of these for one server; how long */
 
+/* ---- fragments: table/gather.pxd ------------------------------------------------------------------------------ */
+
+enum { DATAGRAMS = 1024, DATAGRAM_MS = 2000 }; /* that are known at a time; how long, from the first that came */
+enum { HELD = 256, HELD_DATAGRAM = 64 };       /* fragments that wait; of these, of one datagram: 64 KB are 45 */
+enum { DATAGRAM_FREE, DATAGRAM_WAITS, DATAGRAM_KNOWN, DATAGRAM_ECHO, DATAGRAM_CONDEMNED };
+
+/* A datagram of which fragments have come. */
+struct datagram {
+    uint64_t addrs;  /* source | destination << 32, as they stand in memory */
+    uint32_t since;  /* ms */
+    uint32_t ports;  /* known: as they stand in memory */
+    be16 id, new_id; /* as it came, as it leaves */
+    uint16_t chain, following; /* whose chain it stands in; the next one there, DATAGRAMS: none */
+    uint8_t protocol, state, n_waiting;
+    struct rte_mbuf *waiting, *last_waiting; /* linked by mbuf.next */
+    uint64_t seen[8192 / 64]; /* a bit for each eight bytes */
+};
+
+struct gather {
+    uint32_t oldest, newest; /* datagrams [oldest, newest), modulo DATAGRAMS */
+    uint32_t n_held;
+    struct rte_mbuf *again, *last_again; /* to be received again, with notes; linked by mbuf.next */
+    uint16_t chains[DATAGRAMS]; /* by hash: the first datagram; DATAGRAMS: none */
+    struct datagram datagrams[DATAGRAMS];
+};
+
 /* A packet that waits for the next hop of its server. */
 struct parked {
     struct rte_mbuf *pkt;
@@ -463,6 +489,7 @@ struct worker {
     struct service_count *service_counts; /* MAX_SERVICES */
     struct batch batch;
     struct tx_queue tx[MAX_PORTS];
+    struct gather *gather;
     struct parked parked[PARKING]; /* the first n_parked, oldest first */
     uint64_t handed_in, handed_out; /* packets taken from, and put into rings between workers */
     uint64_t unpublished;           /* bits: workers for which something stands in our rings since the last flush */

@@ -32,6 +32,8 @@ cdef extern from "layout.h" nogil:
         VERB_FIND, VERB_SWEEP, VERB_SEND
         PARKING, PARKING_SERVER, PARKING_MS
         NO_WAIT
+        DATAGRAMS, DATAGRAM_MS, HELD, HELD_DATAGRAM
+        DATAGRAM_FREE, DATAGRAM_WAITS, DATAGRAM_KNOWN, DATAGRAM_ECHO, DATAGRAM_CONDEMNED
         SAID_ECHO, SAID_ERROR, SAID_RESET, SAID_RELAYED, N_SAID
         HAND_SLOTS, HAND_SEND, HAND_NOTE, HAND_FLAGS
         BY_HASH, BY_RSS, BY_FLOW, BRINGS_INBOUND, BRINGS_OUTBOUND, BRINGS_ALL
@@ -212,6 +214,23 @@ cdef extern from "layout.h" nogil:
         uint32_t n, via
         rte_mbuf *pkt[32]
 
+    struct datagram:
+        uint64_t addrs
+        uint32_t since, ports
+        be16 id, new_id
+        uint16_t chain, following
+        uint8_t protocol, state, n_waiting
+        rte_mbuf *waiting
+        rte_mbuf *last_waiting
+        uint64_t seen[128]
+
+    struct gather:
+        uint32_t oldest, newest, n_held
+        rte_mbuf *again
+        rte_mbuf *last_again
+        uint16_t chains[1024]  # DATAGRAMS
+        datagram datagrams[1024]
+
     struct parked:
         rte_mbuf *pkt
         uint32_t server, service, since
@@ -234,6 +253,7 @@ cdef extern from "layout.h" nogil:
         service_count *service_counts
         batch batch
         tx_queue tx[1]
+        gather *gather
         parked parked[1]
         uint64_t handed_in, handed_out, unpublished
         uint32_t first_source

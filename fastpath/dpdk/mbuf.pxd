@@ -15,6 +15,7 @@ cdef extern from "<rte_mbuf.h>" nogil:
         uint16_t data_off, nb_segs, port, data_len
         uint32_t pkt_len
         uint64_t ol_flags
+        rte_mbuf *next
     uint64_t RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKSUM_MASK
     unsigned int RTE_PKTMBUF_HEADROOM
     rte_mempool *rte_pktmbuf_pool_create(const char *name, unsigned int n, unsigned int cache, uint16_t priv,

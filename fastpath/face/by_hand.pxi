@@ -103,6 +103,7 @@ def written_by(worker):
     cdef layout_worker *w = worker_at(worker)
     return [
         Area("worker", <size_t>w, sizeof(layout_worker)),
+        Area("gather", <size_t>w.gather, sizeof(gather)),
         Area("region", <size_t>w.table.region, w.table.region.bytes),
         Area("server_counts", <size_t>w.server_counts, <size_t>max(servers_end, 1) * sizeof(server_count)),
         Area("service_counts", <size_t>w.service_counts, <size_t>max(service_ids, 1) * sizeof(service_count)),

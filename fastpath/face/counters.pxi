@@ -170,7 +170,7 @@ cdef worker_row(worker *w):
     cdef region *r = w.table.region
     return WorkerCounters(
         w.lcore, w.turns, w.busy_turns, w.packets, r.in_use, r.half_open, w.table.capacity - r.in_use, w.ticks,
-        w.busy_ticks, w.n_parked, *kernel_depths(w), w.handed_in, w.handed_out,
+        w.busy_ticks, w.n_parked + w.gather.n_held, *kernel_depths(w), w.handed_in, w.handed_out,
         sum([w.ports[p].strays for p in range(S.n_ports)]),
         sum([hand_depth(w.hand_from[source]) for source in range(S.n_workers) if source != w.id]), w.sleeps,
         w.asleep_ticks)

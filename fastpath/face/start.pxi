@@ -151,6 +151,9 @@ cdef str make_worker(uint32_t id, uint32_t lcore, uint32_t connections, hash_key
     w.pool = <rte_mempool *><size_t>pools[node]
     w.server_counts = <server_count *>lazy_memory(MAX_SERVERS * sizeof(server_count), node)
     w.service_counts = <service_count *>lazy_memory(MAX_SERVICES * sizeof(service_count), node)
+    w.gather = <gather *>lazy_memory(sizeof(gather), node)
+    for i in range(DATAGRAMS):
+        w.gather.chains[i] = DATAGRAMS
     for port in range(MAX_PORTS):
         w.tx[port].via = id
         w.wait_fds[port] = NO_WAIT
@@ -243,6 +246,7 @@ def stop():
     for i in range(S.n_workers):
         if W[i] != NULL:
             empty_parking(W[i])
+            empty_gather(W[i])
             deliver(i)
     for i in range(S.n_workers):
         if W[i] != NULL:

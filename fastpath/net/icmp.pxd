@@ -22,22 +22,27 @@ cdef extern from *:
         MAX_ERROR
 
 
-cdef inline void answer_echo(rte_mbuf *m, uint8_t *icmp, uint32_t length, uint64_t mac) noexcept nogil:
-    """Echo request -> echo reply; id, sequence and payload stay (RFC 792). length: of the ICMP message."""
+cdef inline void turn_packet(rte_mbuf *m, uint64_t mac) noexcept nogil:
+    """Back to who sent it, as if it were our own."""
     cdef uint8_t *eth = frame_at(m, 0)
     cdef uint8_t *ip = eth + ETH_LEN
     cdef uint32_t saddr = load32(ip + IPV4_SRC)
-    cdef uint16_t old = load16(icmp + ICMP_TYPE)
     cdef uint16_t ttl = load16(ip + IPV4_TTL)
     store32(ip + IPV4_SRC, load32(ip + IPV4_DST))  # swapping two words leaves the checksum as it was
     store32(ip + IPV4_DST, saddr)
     ip[IPV4_TTL] = OWN_TTL
     store16(ip + IPV4_CHECKSUM, update(load16(ip + IPV4_CHECKSUM), difference(ttl, load16(ip + IPV4_TTL))))
+    turn_ethernet(eth, mac)
+
+
+cdef inline void answer_echo(rte_mbuf *m, uint8_t *icmp, uint32_t length, uint64_t mac) noexcept nogil:
+    """Echo request -> echo reply; id, sequence and payload stay (RFC 792). length: of the message; 0: it is a first fragment."""
+    cdef uint16_t old = load16(icmp + ICMP_TYPE)
     icmp[ICMP_TYPE] = ICMP_ECHO_REPLY
     store16(icmp + ICMP_CHECKSUM, update(load16(icmp + ICMP_CHECKSUM), difference(old, load16(icmp + ICMP_TYPE))))
     if load16(icmp + ICMP_CHECKSUM) == 0:  # right, unless the whole reply is zeros: an update cannot tell
-        store16(icmp + ICMP_CHECKSUM, compute(icmp, length))
-    turn_ethernet(eth, mac)
+        store16(icmp + ICMP_CHECKSUM, compute(icmp, length) if length else 0xFFFF)  # which any receiver takes for 0, too
+    turn_packet(m, mac)
 
 
 cdef inline bint is_error(const uint8_t *icmp) noexcept nogil:

@@ -22,8 +22,9 @@ from fastpath.net.headers cimport (
 from fastpath.net.icmp cimport answer_echo, quoted_flow, quoted_l4
 from fastpath.table.batch cimport drop, send_back
 from fastpath.table.connection cimport home_of, tuple_hash
+from fastpath.table.fragment cimport classify_fragment
 from fastpath.table.hand_ring cimport give
-from fastpath.table.owner cimport fragment_home, is_anothers
+from fastpath.table.owner cimport is_anothers
 from fastpath.table.relay cimport relay_error
 from fastpath.table.service cimport address_kind, is_no_client
 from fastpath.table.tcp_state cimport EVENT_ACK, tcp_event
@@ -47,14 +48,6 @@ cdef inline uint8_t classify_arp(worker *w, uint32_t i, uint8_t *eth, uint32_t l
         return PUNT
     answer_arp(w.batch.pkt[i], mac)
     return send_back(&w.batch, i)
-
-
-cdef inline uint8_t classify_fragment(worker *w, uint32_t i, uint8_t *ip) noexcept nogil:
-    """Fragments of one datagram meet at one worker, whichever got them."""
-    cdef batch *b = &w.batch
-    b.entry[i] = fragment_home(w.shared, load64(ip + IPV4_SRC), load16(ip + IPV4_ID), ip[IPV4_PROTOCOL],
-                               w.table.hash_key[0], w.table.hash_key[1])
-    return HAND if b.fresh and b.entry[i] != w.id else drop(b, i, FRAGMENT_EXPIRED)
 
 
 cdef inline uint8_t classify_error(worker *w, uint32_t i, uint8_t *icmp, uint32_t length) noexcept nogil:
@@ -90,7 +83,7 @@ cdef inline uint8_t classify_other(worker *w, uint32_t i, uint8_t *ip, uint32_t 
     if address_kind(w.shared.map, load32(ip + IPV4_DST)) == ADDRESS_FREE:
         return PUNT
     if load16(ip + IPV4_FRAGMENT) & rte_cpu_to_be_16(IPV4_FRAGMENT_MASK):
-        return classify_fragment(w, i, ip)
+        return classify_fragment(w, i, ip, header, total - header)
     if ip[IPV4_PROTOCOL] == PROTO_ICMP:
         return classify_icmp(w, i, ip, ip + header, total - header)
     return drop(&w.batch, i, PROTOCOL_NOT_SERVED)

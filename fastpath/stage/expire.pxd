@@ -2,9 +2,11 @@
 
 from libc.stdint cimport int32_t, uint32_t
 
+from fastpath.dpdk.eal cimport unlikely
 from fastpath.layout cimport (
     LIST_DEAD, LIST_HALF_OPEN, LIST_HEADS, WHEEL_SHIFT, WHEEL_SLOTS, table, worker)
 from fastpath.table.connection cimport connection_give
+from fastpath.table.gather cimport forget_due, oldest_is_due
 from fastpath.table.node cimport list_is_empty, list_pop
 from fastpath.table.timer cimport is_due, retire, timer_set, timer_unset
 
@@ -59,3 +61,5 @@ cdef inline void expire(worker *w, uint32_t packets) noexcept nogil:
         retire(w, t.nodes[LIST_HALF_OPEN].next - LIST_HEADS)
         budget -= 1
     free_dead(w)
+    if unlikely(oldest_is_due(w)):
+        forget_due(w)

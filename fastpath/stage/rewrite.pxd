@@ -46,8 +46,9 @@ cdef inline void rewrite_one(worker *w, uint32_t i) noexcept nogil:
     ip[IPV4_TTL] -= 1
     store16(ip + IPV4_CHECKSUM, update(load16(ip + IPV4_CHECKSUM), addrs_delta + ONE_TTL_LESS))
     store64(ip + IPV4_SRC, addrs << 32 | addrs >> 32)
-    rewrite_l4(eth + b.l4[i], ip[IPV4_PROTOCOL], ports << 16 | ports >> 16,
-               addrs_delta + difference(<uint32_t>b.ports[i], ports))
+    if b.l4[i] != 0:  # else a later fragment
+        rewrite_l4(eth + b.l4[i], ip[IPV4_PROTOCOL], ports << 16 | ports >> 16,
+                   addrs_delta + difference(<uint32_t>b.ports[i], ports))
     b.out[i] = hop_port(b.hop[i])
     address_frame(w, eth, b.hop[i])
     b.verdict[i] = SEND

@@ -8,6 +8,7 @@ from fastpath.dpdk.ethdev cimport rte_eth_rx_burst
 from fastpath.dpdk.mbuf cimport rte_mbuf
 from fastpath.layout cimport BRINGS_ALL, BURST, HAND_FLAGS, HAND_SEND, batch, worker
 from fastpath.net.frame cimport frame_at
+from fastpath.table.gather cimport take_again
 from fastpath.table.hand_ring cimport hand_take
 from fastpath.table.parking cimport leave_parking, parking_is_due
 from fastpath.table.tx cimport tx_add
@@ -31,6 +32,15 @@ cdef inline void collect_from(worker *w, uint32_t source) noexcept nogil:
         b.n += 1
 
 
+cdef inline void collect_fragments(worker *w) noexcept nogil:
+    """Those that waited for their first one, as many as the batch holds."""
+    cdef batch *b = &w.batch
+    cdef uint32_t i, n = take_again(w, &b.pkt[b.n], BURST - b.n)
+    for i in range(b.n, b.n + n):
+        b.noted |= <uint32_t>1 << i
+    b.n += n
+
+
 cdef inline uint32_t next_source(const worker *w, uint32_t source) noexcept nogil:
     """The next of the other workers, in a circle."""
     source = source + 1 if source + 1 < w.shared.n_workers else 0
@@ -45,6 +55,8 @@ cdef inline uint32_t collect(worker *w) noexcept nogil:
     cdef uint32_t i
     b.noted = 0
     b.n = b.n_parked = leave_parking(w) if unlikely(w.n_parked) else 0
+    if unlikely(w.gather.again != NULL):
+        collect_fragments(w)
     for i in range(1, w.shared.n_workers):
         w.first_source = next_source(w, w.first_source)
         if b.n < BURST:

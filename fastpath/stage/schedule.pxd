@@ -149,6 +149,8 @@ cdef inline uint8_t schedule_new(worker *w, uint32_t i) noexcept nogil:
     cdef flow client = flow_of(b.addrs[i], b.ports[i])
     cdef const service *s
     cdef uint32_t id
+    if b.l4[i] == 0:
+        return drop(b, i, NO_CONNECTION)  # a later fragment opens nothing
     s = service_at(w, client.daddr, client.dport, <uint8_t>(b.ports[i] >> 32))
     if s == NULL:
         return schedule_unserved(w, i, address_kind(w.shared.map, client.daddr))

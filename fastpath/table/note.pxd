@@ -22,12 +22,13 @@ cdef extern from *:
         NOTE_INSTEAD, /* to a client's home: it goes to another server. says: server << 8 | who asks */
         NOTE_SERVER,  /* from there: it may. says: the server, NONE: whichever */
         NOTE_SETTLED, /* from there: so be it. says: the server */
+        NOTE_PORTS,   /* from a fragment's home to the owner of its connection. says: both ports, as they stand in memory */
     };
     #define NOTE_BITS 56
     #define NOTE_MASK ((1ULL << NOTE_BITS) - 1)
     """
     enum:
-        NO_NOTE, NOTE_ASK, NOTE_INSTEAD, NOTE_SERVER, NOTE_SETTLED, NOTE_BITS
+        NO_NOTE, NOTE_ASK, NOTE_INSTEAD, NOTE_SERVER, NOTE_SETTLED, NOTE_PORTS, NOTE_BITS
     uint64_t NOTE_MASK
 
 
@@ -45,7 +46,16 @@ cdef inline uint64_t note_says(const worker *w, uint32_t i) noexcept nogil:
     return note_place(w, w.batch.pkt[i])[0] & NOTE_MASK
 
 
+cdef inline void write_note(const worker *w, rte_mbuf *m, uint8_t kind, uint64_t says) noexcept nogil:
+    note_place(w, m)[0] = <uint64_t>kind << NOTE_BITS | says
+
+
+cdef inline bint hand_noted(worker *w, rte_mbuf *m, uint32_t target, uint8_t kind, uint64_t says) noexcept nogil:
+    """A packet to another worker, with a note; False: the ring is full, and it stays."""
+    write_note(w, m, kind, says)
+    return hand_over(w, target, m, HAND_NOTE)
+
+
 cdef inline uint8_t give_noted(worker *w, uint32_t i, uint32_t target, uint8_t kind, uint64_t says) noexcept nogil:
     """Packet i of the batch to another worker, with a note: GONE, or a drop."""
-    note_place(w, w.batch.pkt[i])[0] = <uint64_t>kind << NOTE_BITS | says
-    return GONE if hand_over(w, target, w.batch.pkt[i], HAND_NOTE) else drop(&w.batch, i, HANDOVER_FULL)
+    return GONE if hand_noted(w, w.batch.pkt[i], target, kind, says) else drop(&w.batch, i, HANDOVER_FULL)

@@ -179,24 +179,6 @@ def test_icmp_without_a_quoted_flow_stays(director: Director, message: bytes) ->
     assert handed() == ways
 
 
-def test_fragments_of_a_datagram_meet(director: Director) -> None:
-    """B21: all fragments of one datagram come to one worker, whichever got them, and other datagrams elsewhere."""
-    director.service(protocol=engine.UDP)
-    homes = set()
-    for id in range(20):
-        before = drops_by_worker("fragment")
-        for worker in range(WORKERS):
-            fragments = [
-                frame(IP(src=CLIENT, dst=VIP, id=id, flags="MF", frag=0), udp(data=bytes(16))),
-                frame(IP(src=CLIENT, dst=VIP, id=id, flags=0, frag=3, proto=17), bytes(8)),
-            ]
-            director.send(*fragments, worker=worker, drops={"fragment": 2})
-        (home,) = [w for w, n in enumerate(drops_by_worker("fragment")) if n != before[w]]
-        assert drops_by_worker("fragment")[home] == before[home] + 2 * WORKERS
-        homes.add(home)
-    assert homes == set(range(WORKERS))
-
-
 @pytest.mark.parametrize("worker", range(WORKERS))
 def test_the_kernels_packets_reach_it_from_any_worker(director: Director, worker: int) -> None:
     """B9: what has no virtual or local address goes to the kernel unchanged; the kernel's leave by any worker."""

@@ -117,7 +117,7 @@ def test_udp_without_df(director: Director, size: int) -> None:
 
 
 def test_pieces_of_two_clients_do_not_mix(director: Director) -> None:
-    """Pieces get an identification of the director's own: clients choose theirs without knowing of each other (RFC 6864)."""
+    """Pieces get an identification of the director's own: clients chose theirs without knowing of each other."""
     two_arms(director, engine.UDP)
     both = [inbound(udp(data=bytes(1400)), src=src, id=5) for src in (CLIENT, "1.1.1.8")]
     sent = director.send(*both, errors=2).to_network
