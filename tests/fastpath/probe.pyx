@@ -14,7 +14,7 @@ from fastpath.dpdk.mbuf cimport rte_mempool, rte_pktmbuf_pool_create
 from fastpath.layout cimport (
     ADDRESS_FREE, FRAME_SLOTS, HOP_RESOLVED, INBOUND, LOCAL_PORT_MIN, LOCAL_PORTS, MAX_RETA, NONE, N_TIMEOUTS, OUTBOUND,
     SERVER_REMOVED, SERVER_RESET, VERB_FIND, VERB_SWEEP, WHEEL_SHIFT, be16, be32, connection, flow, frame_ring,
-    local_pool, node, region, rss, server, server_count, service, service_count, service_map, shared, table, verb, worker)
+    gather, local_pool, node, region, rss, server, server_count, service, service_count, service_map, shared, table, verb, worker)
 from fastpath.net cimport checksum
 from fastpath.net.frame cimport load32
 from fastpath.net.hash cimport hash2 as net_hash2, scale as net_scale
@@ -482,6 +482,7 @@ cdef class Worker:
             self.s.timeouts[i] = timeouts[i]
         self.w = <worker *>zeroed(sizeof(worker))
         self.w.shared = self.s
+        self.w.gather = <gather *>zeroed(sizeof(gather))
         self.w.server_counts = <server_count *>zeroed(4 * sizeof(server_count))
         regions.table_open(&self.w.table, self.r)
         if n_buckets:
@@ -489,6 +490,7 @@ cdef class Worker:
 
     def __dealloc__(self):
         free(self.w.server_counts)
+        free(self.w.gather)
         free(self.s.services)
         free(self.s.servers)
         free(self.s)
