@@ -151,6 +151,8 @@ cdef str make_worker(uint32_t id, uint32_t lcore, uint32_t connections, hash_key
     w.pool = <rte_mempool *><size_t>pools[node]
     w.server_counts = <server_count *>lazy_memory(MAX_SERVERS * sizeof(server_count), node)
     w.service_counts = <service_count *>lazy_memory(MAX_SERVICES * sizeof(service_count), node)
+    w.n_client_sets = w.table.capacity // CLIENT_WAYS  # as many clients as connections
+    w.clients = <client_set *>lazy_memory(<size_t>w.n_client_sets * sizeof(client_set), node)
     for port in range(MAX_PORTS):
         w.tx[port].via = id
         w.wait_fds[port] = NO_WAIT
