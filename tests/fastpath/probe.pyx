@@ -16,7 +16,7 @@ from fastpath.layout cimport (
     N_DROP_REASONS, SERVER_REMOVED, SERVER_RESET, VERB_FIND, VERB_SWEEP, WHEEL_SHIFT, be16, be32, client_limit, client_set,
     connection, flow, frame_ring, local_pool, node, region, rss, server, server_count, service, service_count, service_map,
     share, shared, table, verb, worker)
-from fastpath.net cimport checksum
+from fastpath.net cimport checksum, tcp
 from fastpath.net.frame cimport load32, rte_cpu_to_be_32
 from fastpath.net.hash cimport hash2 as net_hash2, scale as net_scale
 from fastpath.stage cimport answer as mailbox, expire as expiry
@@ -63,6 +63,14 @@ def hash2(uint64_t a, uint64_t b, uint64_t key0, uint64_t key1):
 
 def scale(uint64_t x, uint32_t n):
     return net_scale(x, n)
+
+
+def clamp_mss(bytes header, uint16_t mss):
+    """A TCP header, and what becomes of it."""
+    cdef uint8_t room[60]
+    memcpy(room, <const uint8_t *>header, len(header))
+    tcp.clamp_mss(room, mss)
+    return (<char *>room)[:len(header)]
 
 
 def living_of(uint32_t full, uint32_t closing, uint32_t retired):
