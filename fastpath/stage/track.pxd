@@ -18,7 +18,8 @@ cdef extern from *:
     /* How far a RST may lie beyond what its receiver has acknowledged. The windows are not kept; this is Linux's usual one of a
        bulk transfer, and leaves one guess in 4,096. */
     enum { RESET_WINDOW = 1 << 20 };
-    static inline void __pyx_f_8fastpath_5stage_5track_limit_segments(struct worker *, uint32_t, const struct connection *) APART;
+    static inline void __pyx_f_8fastpath_5stage_5track_limit_segments(struct worker *, uint32_t,
+                                                                          const struct connection *) APART;
     """
     enum:
         RESET_WINDOW
