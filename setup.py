@@ -49,6 +49,7 @@ def extension(name: str, source: str) -> Extension:
             "-fno-strict-aliasing",
             "-Wno-unused-function",
             "-Wno-unused-but-set-variable",
+            "-Wno-attributes",  # APART: what Cython calls inline is not always to be
         ],
         extra_link_args=["-Wl,--as-needed", *dpdk("--libs"), "-lrte_net_ring"],
     )

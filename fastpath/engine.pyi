@@ -68,14 +68,15 @@ class Server(NamedTuple):
     weight: int
     """0: gets no new connection (drained, down or disabled)."""
     max_connections: int = 0
-    """At once; a new one then goes to another server. 0: no limit."""
+    """At once, counted and shared as Limits.connections; a new one then goes to another server. 0: no limit."""
     backup: bool = False
     """Gets new connections only while no server without this mark is eligible."""
 
 class Limits(NamedTuple):
-    """What touches new connections only, 0: no limit. connections: at once; rate: a second, with as many in a burst;
-    client_rate: a second, of each client address; clients: addresses with another rate than that, 0: none at all. Each
-    worker has its part of the first two."""
+    """What touches new connections only, 0: no limit. connections: at once, each counting from its first SYN to the
+    first FIN or RST (UDP: until it is forgotten); rate: a second, with as many in a burst; client_rate: a second, of
+    each client address, with as many in a burst; clients: addresses with another rate than that, 0: none at all. Each
+    worker has its part of the first two, at least 1: a smaller limit than there are workers is worth 1 for each."""
 
     connections: int = 0
     rate: int = 0

@@ -25,7 +25,7 @@ from fastpath.stage.answer cimport answer as answer_verb
 from fastpath.stage.dispatch cimport flush
 from fastpath.stage.expire cimport free_dead
 from fastpath.table.bell cimport ring_bell
-from fastpath.table.block cimport block_fill, block_free, member, pool_new
+from fastpath.table.block cimport block_fill, block_free, member, pool_new, share_out
 from fastpath.table.gather cimport empty_gather
 from fastpath.table.hand_ring cimport hand_depth, hand_take
 from fastpath.table.frame_ring cimport (

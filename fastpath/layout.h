@@ -118,9 +118,10 @@ struct connection {
     uint32_t ts_delta;    /* added to the client's TCP timestamps */
     be32 next_seq[2];     /* TCP: what this direction's receiver expects next, as it last acknowledged */
     uint8_t client_mac[6]; /* next hop towards the client: who sent its last packet */
-    uint16_t reserved;
+    uint16_t service;      /* that opened it, whatever becomes of its server */
 } __attribute__((aligned(LINE)));
 
+_Static_assert(MAX_SERVICES <= 1 << 16, "a connection names its service by 16 bits");
 _Static_assert(sizeof(struct flow) == 12, "a flow is 12 bytes");
 _Static_assert(sizeof(struct connection) == LINE, "a connection is one line");
 _Static_assert(__builtin_offsetof(struct connection, server) == 28, "both tuples and the server open the line");
@@ -146,7 +147,7 @@ enum { WHEEL_SLOTS = 8192, WHEEL_SHIFT = 10 }; /* slots of 1.024 s: 2 h 19 min, 
 enum { LIST_HALF_OPEN = WHEEL_SLOTS, LIST_FREE, LIST_DEAD, LIST_HEADS = WHEEL_SLOTS + 8 };
 
 #define REGION_MAGIC 0x317265746970756aULL /* "jupiter1" in memory */
-enum { REGION_VERSION = 2 }; /* the numbers of states (tcp_state.h) belong to it */
+enum { REGION_VERSION = 3 }; /* the numbers of states (tcp_state.h) belong to it */
 
 /* First page of a region, so that another process can tell whether it understands what it maps. */
 struct region {
@@ -175,6 +176,14 @@ struct client_limit {
     uint32_t address, rate; /* address: in host byte order */
 };
 
+/* A limit over all workers, as they share it: worker i's part is each + (i < more). each 0: no limit. */
+struct share {
+    uint32_t each, more;
+};
+
+/* What a service asks before it takes a new connection. */
+enum { LIMITS_SERVICE = 1, LIMITS_SERVERS = 2, LIMITS_CLIENTS = 4, REMEMBERS = 8 };
+
 /* One published version of a service: immutable, replaced whole. */
 struct service {
     uint32_t id;
@@ -188,11 +197,13 @@ struct service {
     uint16_t *slots;  /* rr, wrr: the round; lc, wlc: what candidates are drawn from; ipport, iponly: the Maglev table;
                        * positions in servers[] */
     uint32_t *servers;
-    uint32_t max_connections, rate, client_rate; /* over all workers; rates: new connections a second; 0: no limit */
+    struct share max_connections, rate; /* rates: new connections a second */
+    uint32_t client_rate;               /* over all workers, 0: no limit */
     uint32_t n_clients;
     struct client_limit *clients; /* by address as a number: clients with another rate than client_rate, 0: none at all */
     uint32_t persistence;         /* ms that a client's connections keep going to one server, 0: none */
     uint8_t whole_address;        /* ... across all services of the address */
+    uint8_t asks;                 /* LIMITS_..., REMEMBERS: a new connection is to be looked at */
     uint16_t mss;                 /* largest that a SYN may offer, 0: as it is */
 };
 
@@ -222,11 +233,10 @@ struct server {
     uint8_t protocol;
     uint8_t removed; /* what became of it when it left its service */
     uint32_t service;
-    uint8_t eligible; /* for new connections: its weight is not 0 */
+    uint8_t eligible; /* for new connections: its weight is not 0; a backup server: nor is any other's */
     uint8_t backup;   /* takes new connections only while no other server of the service is eligible */
     uint16_t weight;
-    uint32_t max_connections; /* over all workers, 0: no limit */
-    uint32_t reserved;
+    struct share max_connections;
 };
 _Static_assert(sizeof(struct server) == 32, "two servers a line");
 enum { HOP_RESOLVED = 1 };
@@ -310,9 +320,27 @@ _Static_assert(sizeof(struct server_count) == LINE, "a server's counters are one
 struct service_count {
     uint64_t drops[2], drop_bytes[2];
     uint32_t cursor; /* rr, wrr: next slot of the round; lc, wlc: stirs the draw */
-    uint32_t reserved[7];
+    uint32_t living; /* connections that count against the service's limit (table/limit.pxd) */
+    uint64_t tokens; /* thousandths of connections that it may open at once ... */
+    uint64_t filled; /* ... as of this time of the worker's */
+    uint32_t reserved[2];
 } __attribute__((aligned(LINE)));
 _Static_assert(sizeof(struct service_count) == LINE, "a service's counters are one line");
+
+/* What is known of a client, one for each matter (table/client.pxd). */
+struct client {
+    be32 address;   /* 0: free */
+    uint32_t scope; /* what it is about: a service, or a virtual address */
+    uint32_t seen;  /* worker's time >> CLIENT_SHIFT */
+    uint32_t value; /* the server; or the tokens, in thousandths of a connection */
+};
+
+enum { CLIENT_WAYS = 4, CLIENT_SHIFT = 4 /* units of 16 ms: they wrap after two years */ };
+
+struct client_set {
+    struct client ways[CLIENT_WAYS];
+} __attribute__((aligned(LINE)));
+_Static_assert(sizeof(struct client_set) == LINE, "a set of clients is a line");
 
 struct port_count {
     uint64_t rx_dropped, tx_dropped, kernel_rx, kernel_tx;
@@ -475,7 +503,10 @@ struct worker {
     struct table table;
     struct rte_mempool *pool; /* of its NUMA node */
     uint32_t id, lcore;
-    uint32_t now; /* ms */
+    union {
+        uint64_t time; /* ms since it was laid out */
+        uint32_t now;  /* its low half, which wraps: connections and timers go by that */
+    };
     uint16_t ip_id;
     uint32_t n_parked;
     uint64_t said[N_SAID];
@@ -487,6 +518,8 @@ struct worker {
     struct port_count ports[MAX_PORTS];
     struct server_count *server_counts;   /* MAX_SERVERS */
     struct service_count *service_counts; /* MAX_SERVICES */
+    struct client_set *clients;           /* n_client_sets: those whose home it is */
+    uint32_t n_client_sets;
     struct batch batch;
     struct tx_queue tx[MAX_PORTS];
     struct gather *gather;

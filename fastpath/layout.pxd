@@ -11,7 +11,8 @@ cdef extern from "layout.h" nogil:
     ctypedef unsigned int be32
 
     enum:
-        LINE, BURST, MAX_PORTS, MAX_WORKERS, MAX_SERVICES, MAX_SERVERS, MAX_SERVICE_SERVERS, MAX_WRR_SLOTS
+        LINE, BURST, LIMITS_SERVICE, LIMITS_SERVERS, LIMITS_CLIENTS, REMEMBERS, CLIENT_WAYS, CLIENT_SHIFT
+        MAX_PORTS, MAX_WORKERS, MAX_SERVICES, MAX_SERVERS, MAX_SERVICE_SERVERS, MAX_WRR_SLOTS
         INBOUND, OUTBOUND
         GO_ON, SEND, PUNT, DROP, HAND, SPLIT, PARK, GONE
         FRAME_TRUNCATED, FRAME_SEGMENTED, NOT_FOR_US, ARP_TRUNCATED
@@ -55,6 +56,7 @@ cdef extern from "layout.h" nogil:
         uint32_t ts_delta
         be32 next_seq[2]
         uint8_t client_mac[6]
+        uint16_t service
 
     struct bucket:
         uint16_t tag[8]
@@ -83,6 +85,9 @@ cdef extern from "layout.h" nogil:
     struct client_limit:
         uint32_t address, rate
 
+    struct share:
+        uint32_t each, more
+
     struct service:
         uint32_t id
         be32 vaddr
@@ -91,10 +96,11 @@ cdef extern from "layout.h" nogil:
         uint32_t established_timeout, n_servers, n_slots, stagger, n_eligible
         uint16_t *slots
         uint32_t *servers
-        uint32_t max_connections, rate, client_rate, n_clients
+        share max_connections, rate
+        uint32_t client_rate, n_clients
         client_limit *clients
         uint32_t persistence
-        uint8_t whole_address
+        uint8_t whole_address, asks
         uint16_t mss
 
     struct map_slot:
@@ -113,7 +119,7 @@ cdef extern from "layout.h" nogil:
         uint32_t service
         uint8_t eligible, backup
         uint16_t weight
-        uint32_t max_connections
+        share max_connections
 
     struct local_pool:
         uint32_t n, size, bits
@@ -142,7 +148,15 @@ cdef extern from "layout.h" nogil:
     struct service_count:
         uint64_t drops[2]
         uint64_t drop_bytes[2]
-        uint32_t cursor
+        uint32_t cursor, living
+        uint64_t tokens, filled
+
+    struct client:
+        be32 address
+        uint32_t scope, seen, value
+
+    struct client_set:
+        client ways[4]  # CLIENT_WAYS
 
     struct port_count:
         uint64_t rx_dropped, tx_dropped, kernel_rx, kernel_tx, strays
@@ -242,6 +256,7 @@ cdef extern from "layout.h" nogil:
         shared *shared
         table table
         rte_mempool *pool
+        uint64_t time
         uint32_t id, lcore, now, n_parked
         uint16_t ip_id
         uint64_t said[4]  # N_SAID
@@ -251,6 +266,8 @@ cdef extern from "layout.h" nogil:
         port_count ports[1]
         server_count *server_counts
         service_count *service_counts
+        client_set *clients
+        uint32_t n_client_sets
         batch batch
         tx_queue tx[1]
         gather *gather

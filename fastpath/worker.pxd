@@ -1,6 +1,6 @@
 """The table of contents of the data path: what a worker does in one turn, in the order a packet meets it."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from fastpath.dpdk.eal cimport (
     rte_rcu_qsbr_quiescent, rte_rcu_qsbr_thread_offline, rte_rcu_qsbr_thread_online, rte_rdtsc)
@@ -36,7 +36,7 @@ cdef inline uint32_t worker_turn(worker *w, uint32_t now) noexcept nogil:
     """One turn at `now` (ms); returns the packets received, or, of none, those that it only sent for others."""
     cdef uint32_t source, n, packets = 0
     cdef uint64_t handed_in = w.handed_in
-    w.now = now
+    w.time += <uint64_t><int64_t><int32_t>(now - w.now)
     for source in range(2 * w.shared.n_ports):  # before what a port brings, what came before and waits
         n = take_in(w, source >> 1, source & 1)
         if n:

@@ -107,6 +107,7 @@ def written_by(worker):
         Area("region", <size_t>w.table.region, w.table.region.bytes),
         Area("server_counts", <size_t>w.server_counts, <size_t>max(servers_end, 1) * sizeof(server_count)),
         Area("service_counts", <size_t>w.service_counts, <size_t>max(service_ids, 1) * sizeof(service_count)),
+        Area("clients", <size_t>w.clients, <size_t>w.n_client_sets * sizeof(client_set)),
         Area("quiescent", <size_t>&S.rcu.qsbr_cnt[w.id], LINE),
         *ring_areas(w)]
 

@@ -57,7 +57,9 @@ cdef take_members(s, member *members):
 cdef take_limits(s, service *block):
     """What the service sets beside its servers."""
     cdef client_limit *limit
-    block.max_connections, block.rate, block.client_rate = s.limits.connections, s.limits.rate, s.limits.client_rate
+    block.max_connections = share_out(s.limits.connections, S.n_workers)
+    block.rate = share_out(s.limits.rate, S.n_workers)
+    block.client_rate = s.limits.client_rate
     block.persistence, block.whole_address = s.persistence.seconds * 1000, s.persistence.whole_address
     block.mss = s.mss
     rates = {int.from_bytes(address, "big"): rate for address, rate in s.limits.clients}
@@ -67,6 +69,10 @@ cdef take_limits(s, service *block):
     for address in sorted(rates):
         limit.address, limit.rate = address, rates[address]
         limit += 1
+    block.asks = ((LIMITS_SERVICE if s.limits.connections or s.limits.rate else 0)
+                  | (LIMITS_SERVERS if any([server.max_connections for server in s.servers]) else 0)
+                  | (LIMITS_CLIENTS if s.limits.client_rate or rates else 0)
+                  | (REMEMBERS if block.persistence else 0))
 
 
 cdef class Prepared:
@@ -212,9 +218,9 @@ cdef void place_servers(const service *block, const member *members) noexcept:
         record.protocol = block.protocol
         record.service = block.id
         record.removed = SERVER_PRESENT
-        record.eligible = members[i].weight != 0
+        record.eligible = members[i].eligible
         record.weight = <uint16_t>members[i].weight
-        record.max_connections = members[i].max_connections
+        record.max_connections = share_out(members[i].max_connections, S.n_workers)
         record.backup = members[i].backup
 
 

@@ -154,6 +154,8 @@ cdef str make_worker(uint32_t id, uint32_t lcore, uint32_t connections, hash_key
     w.gather = <gather *>lazy_memory(sizeof(gather), node)
     for i in range(DATAGRAMS):
         w.gather.chains[i] = DATAGRAMS
+    w.n_client_sets = w.table.capacity // CLIENT_WAYS  # as many clients as connections
+    w.clients = <client_set *>lazy_memory(<size_t>w.n_client_sets * sizeof(client_set), node)
     for port in range(MAX_PORTS):
         w.tx[port].via = id
         w.wait_fds[port] = NO_WAIT

@@ -1,25 +1,27 @@
 """schedule: which connection, and where to. A tuple without one opens it, if its service lets it; one that ended makes
 room for the next (B16). Whatever leaves this stage with GO_ON can be sent: `entry` and `hop` are known."""
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fastpath.dpdk.eal cimport unlikely
 from fastpath.layout cimport (
     ADDRESS_FREE, ADDRESS_LOCAL, BRINGS_ALL, BURST, CONNECTION_RESET, CONNECTIONS_EXHAUSTED, GO_ON, HAND, INBOUND,
     LIST_HALF_OPEN, LIST_HEADS, NO_CONNECTION, NO_LOCAL_PORT, NO_SERVER, NO_SERVICE, NONE, OUTBOUND, PUNT, SAID_RESET,
-    SERVER_PRESENT, SPOOFED_SOURCE, batch, connection, flow, local_pool, port, server, service, table, worker)
+    SPOOFED_SOURCE, batch, connection, flow, local_pool, port, server, service, table, worker)
 from fastpath.net.frame cimport frame_at, load16, rte_be_to_cpu_16, rte_cpu_to_be_16
 from fastpath.net.headers cimport ETH_LEN, IPV4_DONT, IPV4_FRAGMENT, IPV4_TOTAL_LENGTH, IPV4_TTL, PROTO_TCP
 from fastpath.net.tcp cimport TCP_HAS_ACK, answer_segment
+from fastpath.table.admit cimport admit
 from fastpath.table.batch cimport count_for_service, drop, drop_for_service
 from fastpath.table.connection cimport connection_give, connection_index, connection_take, find, flow_of
+from fastpath.table.limit cimport count_new
 from fastpath.table.load cimport count_opened
 from fastpath.table.local_port cimport choose_local
 from fastpath.table.next_hop cimport client_hop, hop_port, is_resolved
 from fastpath.table.owner cimport is_anothers
 from fastpath.table.parking cimport park
-from fastpath.table.service cimport address_kind, is_no_client, pick_server, service_at
+from fastpath.table.service cimport address_kind, is_eligible, is_no_client, pick_server, service_at
 from fastpath.table.tell cimport drop_and_answer, mtu_exceeded, refuse, ttl_exceeded
 from fastpath.table.tcp_state cimport EVENT_RST, EVENT_SYN, STATE_RESET, STATE_UDP, SYN_SENT, reopens
 from fastpath.table.timer cimport retire, timer_set
@@ -106,7 +108,9 @@ cdef inline uint8_t open_connection(worker *w, uint32_t i, const service *s, uin
     c.last_seen = w.now
     connection_index(t, index, b.hash[i], answer_hash)
     timer_set(t, w.shared, index)
+    c.service = <uint16_t>s.id
     count_opened(&w.server_counts[id], c.state)
+    count_new(w, s, c)
     make_room(w)
     return direct(w, i, index << 1 | INBOUND)
 
@@ -115,11 +119,8 @@ cdef inline uint32_t server_for(worker *w, uint32_t i, const service *s, const f
     """A packet that was parked opens its connection to the server that it waited for, as long as the service has it and it
     is eligible: the round that chose it has moved on."""
     cdef const batch *b = &w.batch
-    cdef const server *chosen
-    if i < b.n_parked:
-        chosen = &w.shared.servers[b.waited_for[i]]
-        if chosen.service == s.id and chosen.removed == SERVER_PRESENT and chosen.eligible:
-            return b.waited_for[i]
+    if i < b.n_parked and is_eligible(w.shared, s, b.waited_for[i]):
+        return b.waited_for[i]
     return pick_server(w, s, client, b.hash[i])
 
 
@@ -149,6 +150,7 @@ cdef inline uint8_t schedule_new(worker *w, uint32_t i) noexcept nogil:
     cdef flow client = flow_of(b.addrs[i], b.ports[i])
     cdef const service *s
     cdef uint32_t id
+    cdef uint8_t verdict = GO_ON
     if b.l4[i] == 0:
         return drop(b, i, NO_CONNECTION)  # a later fragment opens nothing
     s = service_at(w, client.daddr, client.dport, <uint8_t>(b.ports[i] >> 32))
@@ -160,7 +162,12 @@ cdef inline uint8_t schedule_new(worker *w, uint32_t i) noexcept nogil:
         return drop_for_service(w, i, SPOOFED_SOURCE, s.id, INBOUND)
     if frame_at(b.pkt[i], ETH_LEN)[IPV4_TTL] <= 1:
         return ttl_exceeded(w, i)
-    id = server_for(w, i, s, &client)
+    if unlikely(s.asks or b.noted):
+        id = admit(w, i, s, &client, &verdict)
+        if verdict != GO_ON:
+            return verdict
+    else:
+        id = server_for(w, i, s, &client)
     if id == NONE:
         return refuse_for_service(w, i, NO_SERVER, s.id, w.shared.refuses)
     return open_connection(w, i, s, id)

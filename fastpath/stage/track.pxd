@@ -1,12 +1,15 @@
-"""track: what the packet tells about its connection: last seen, state, where the client is, counters. Nothing fails here."""
+"""track: what the packet tells about its connection: last seen, state, where the client is, counters. Nothing fails here.
+
+And what the largest segment of a SYN becomes: here, since of all packets only those that leave a connection half-open are
+looked at, without a test for the others."""
 
 from libc.stdint cimport uint8_t, uint32_t
 
 from fastpath.dpdk.eal cimport unlikely
-from fastpath.layout cimport GO_ON, INBOUND, batch, connection, server_count, worker
+from fastpath.layout cimport GO_ON, INBOUND, batch, connection, server_count, service, worker
 from fastpath.net.frame cimport frame_at, load32, load48, rte_be_to_cpu_32, store48
 from fastpath.net.headers cimport ETH_SRC, TCP_SEQ
-from fastpath.net.tcp cimport TCP_HAS_ACK
+from fastpath.net.tcp cimport TCP_HAS_ACK, TCP_HAS_SYN, clamp_mss
 from fastpath.table.tcp_state cimport EVENT_RST, STATE_UDP, SYN_SENT, half_open, tcp_next
 from fastpath.table.timer cimport change_state
 
@@ -15,16 +18,24 @@ cdef extern from *:
     /* How far a RST may lie beyond what its receiver has acknowledged. The windows are not kept; this is Linux's usual one of a
        bulk transfer, and leaves one guess in 4,096. */
     enum { RESET_WINDOW = 1 << 20 };
+    static inline void __pyx_f_8fastpath_5stage_5track_limit_segments(struct worker *, uint32_t,
+                                                                          const struct connection *) APART;
     """
     enum:
         RESET_WINDOW
 
 
 cdef inline bint refreshes(worker *w, const connection *c, uint8_t state, uint32_t direction) noexcept nogil:
-    """Whether a packet that leads to `state` proves the connection alive. Half-open ones live from their first SYN on,
-    whatever is sent again; a removed UDP server keeps nothing alive (B23, B26)."""
-    return not half_open[state] and (
-        state != STATE_UDP or direction == INBOUND or not w.shared.servers[c.server].removed)
+    """Whether a packet that leads to `state` proves the connection alive: a removed UDP server keeps nothing alive (B26)."""
+    return state != STATE_UDP or direction == INBOUND or not w.shared.servers[c.server].removed
+
+
+cdef inline void limit_segments(worker *w, uint32_t i, const connection *c) noexcept nogil:
+    """Of a SYN or SYN-ACK, as the service wants it (B33)."""
+    cdef const batch *b = &w.batch
+    cdef const service *s = w.shared.services[c.service]
+    if s != NULL and s.mss and b.tcp[i] & TCP_HAS_SYN:
+        clamp_mss(frame_at(b.pkt[i], b.l4[i]), s.mss)
 
 
 cdef inline bint is_believed(worker *w, uint32_t i, const connection *c, uint32_t direction) noexcept nogil:
@@ -45,7 +56,9 @@ cdef inline void track_one(worker *w, uint32_t i) noexcept nogil:
     cdef uint8_t state = tcp_next[direction][b.event[i]][c.state]
     count.packets[direction] += 1
     count.bytes[direction] += b.pkt[i].pkt_len
-    if refreshes(w, c, state, direction):
+    if unlikely(half_open[state]):  # these live from their first SYN on, whatever is sent again (B23)
+        limit_segments(w, i, c)
+    elif refreshes(w, c, state, direction):
         c.last_seen = w.now
     if b.tcp[i] & TCP_HAS_ACK:
         c.next_seq[direction ^ 1] = <uint32_t>b.tcp[i]

@@ -3,7 +3,7 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort
 
-from fastpath.layout cimport LOCAL_PORTS, be32, local_pool, service
+from fastpath.layout cimport LOCAL_PORTS, be32, local_pool, service, share
 from fastpath.table.rounds cimport lay_maglev, lay_round
 from fastpath.table.service cimport IPONLY, IPPORT, LC, RR, by_load
 
@@ -25,7 +25,7 @@ cdef extern from *:
 cdef struct member:
     uint64_t identity  # address in host order << 16 | port: what members are sorted by, and what Maglev hashes
     uint32_t id, weight, max_connections
-    bint backup
+    bint backup, eligible
 
 
 cdef inline int by_identity(const void *a, const void *b) noexcept nogil:
@@ -103,6 +103,27 @@ cdef inline int block_schedule(service *s, uint32_t *weights, const uint64_t *id
     return rc
 
 
+cdef inline void judge(member *members, uint32_t n) noexcept nogil:
+    """Who takes new connections: those of some weight that are no backup servers, or if there are none, these."""
+    cdef bint needed = True
+    cdef uint32_t i
+    for i in range(n):
+        if members[i].weight and not members[i].backup:
+            needed = False
+    for i in range(n):
+        members[i].eligible = members[i].weight != 0 and (needed or not members[i].backup)
+
+
+cdef inline share share_out(uint32_t limit, uint32_t n_workers) noexcept nogil:
+    """A limit smaller than the number of workers is 1 for each: less would refuse for ever whom a worker of none owns."""
+    cdef share of
+    of.each = limit // n_workers
+    of.more = limit - of.each * n_workers
+    if limit and not of.each:
+        of.each, of.more = 1, 0
+    return of
+
+
 cdef inline int block_fill(service *s, member *members, uint32_t n, uint32_t n_workers) noexcept nogil:
     """The servers of a block and their schedule, the same whatever order they came in. -1: no memory."""
     cdef uint32_t *weights = <uint32_t *>malloc(<size_t>(n + 1) * 4)
@@ -113,9 +134,10 @@ cdef inline int block_fill(service *s, member *members, uint32_t n, uint32_t n_w
     s.servers = <uint32_t *>malloc(<size_t>(n + 1) * 4)
     if s.servers != NULL and weights != NULL and identities != NULL:
         qsort(members, n, sizeof(member), &by_identity)
+        judge(members, n)
         for i in range(n):
             s.servers[i] = members[i].id
-            weights[i] = members[i].weight
+            weights[i] = members[i].weight if members[i].eligible else 0
             identities[i] = members[i].identity
         rc = block_schedule(s, weights, identities)
         s.stagger = s.n_slots // n_workers

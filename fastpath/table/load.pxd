@@ -10,6 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from fastpath.layout cimport server, server_count, worker
 from fastpath.table.frame_ring cimport load_acquire
+from fastpath.table.limit cimport has_room
 from fastpath.table.next_hop cimport is_resolved
 from fastpath.table.tcp_state cimport STATE_DEAD, state_established, state_load
 
@@ -35,11 +36,11 @@ cdef inline void count_opened(server_count *count, uint8_t state) noexcept nogil
 
 
 cdef inline uint64_t load_of(worker *w, uint32_t id) noexcept nogil:
-    """A server that cannot be reached has no connections, and is no better for it."""
+    """A server that cannot be reached has no connections, and is no better for it; one that is full cannot be chosen."""
     cdef server_count *count = &w.server_counts[id]
     cdef uint32_t epoch = load_acquire(&w.shared.load_epoch)
     cdef int64_t load
-    if not is_resolved(w.shared.servers[id].hop):
+    if not is_resolved(w.shared.servers[id].hop) or not has_room(w, id):
         return UNREACHABLE
     if count.load_epoch != epoch:
         count.load_epoch = epoch

@@ -7,16 +7,21 @@ service_map.pxd tells.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastpath.layout cimport (
-    ADDRESS_FREE, ADDRESS_SERVICE, NONE, be16, be32, flow, service, service_count, service_map, worker)
+    ADDRESS_FREE, ADDRESS_SERVICE, NONE, SERVER_PRESENT, be16, be32, flow, server, service, service_count, service_map, shared,
+    worker)
 from fastpath.net.hash cimport hash2, scale
 from fastpath.net.ipv4 cimport cannot_be_a_host
+from fastpath.table.limit cimport has_room
 from fastpath.table.load cimport lighter_of
 from fastpath.table.service_map cimport map_find, map_key
 
 cdef extern from *:
-    """enum { RR = 0, WRR = 1, IPPORT = 2, IPONLY = 3, LC = 4, WLC = 5, N_SCHEDULERS };"""
+    """
+    enum { RR = 0, WRR = 1, IPPORT = 2, IPONLY = 3, LC = 4, WLC = 5, N_SCHEDULERS };
+    enum { SLOT_TRIES = 16, SERVER_TRIES = 64 }; /* for a server that is not full */
+    """
     enum:
-        RR, WRR, IPPORT, IPONLY, LC, WLC, N_SCHEDULERS
+        RR, WRR, IPPORT, IPONLY, LC, WLC, N_SCHEDULERS, SLOT_TRIES, SERVER_TRIES
 
 
 cdef inline uint8_t address_kind(const service_map *m, be32 addr) noexcept nogil:
@@ -82,3 +87,37 @@ cdef inline uint32_t pick_server(worker *w, const service *s, const flow *f, uin
             slot -= s.n_slots
         count.cursor += 1
     return s.servers[s.slots[slot]]
+
+
+cdef inline bint is_eligible(const shared *all, const service *s, uint32_t id) noexcept nogil:
+    """Whether a server that was chosen a while ago still is the service's, and takes new connections."""
+    cdef const server *chosen = &all.servers[id]
+    return chosen.service == s.id and chosen.removed == SERVER_PRESENT and chosen.eligible
+
+
+cdef inline uint32_t another_with_room(worker *w, const service *s, const flow *f, uint64_t hash) noexcept nogil:
+    """Instead of a full server: as the schedule goes on, consistent hashing to the next slots, so that directors agree as far
+    as their servers are full alike; where a few slots lead to none, the servers in their order. Tries are bounded: of more
+    than SERVER_TRIES servers some may be passed over."""
+    cdef uint64_t client = client_hash(f, s.scheduler)
+    cdef bint consistent = s.scheduler == IPPORT or s.scheduler == IPONLY
+    cdef uint32_t slot = scale(client >> 32, s.n_slots)
+    cdef uint32_t position = scale(<uint32_t>client, s.n_servers)
+    cdef uint32_t tries, id
+    for tries in range(SLOT_TRIES):
+        slot = slot + 1 if slot + 1 < s.n_slots else 0
+        id = s.servers[s.slots[slot]] if consistent else pick_server(w, s, f, hash)
+        if has_room(w, id):
+            return id
+    for tries in range(SERVER_TRIES if s.n_servers > SERVER_TRIES else s.n_servers):
+        id = s.servers[position]
+        if is_eligible(w.shared, s, id) and has_room(w, id):
+            return id
+        position = position + 1 if position + 1 < s.n_servers else 0
+    return NONE
+
+
+cdef inline uint32_t pick_with_room(worker *w, const service *s, const flow *f, uint64_t hash) noexcept nogil:
+    """Server id for a new connection, or NONE when no server is eligible, or none of them has room."""
+    cdef uint32_t id = pick_server(w, s, f, hash)
+    return id if id == NONE or has_room(w, id) else another_with_room(w, s, f, hash)

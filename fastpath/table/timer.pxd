@@ -11,6 +11,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t
 from fastpath.layout cimport (
     LIST_DEAD, LIST_HALF_OPEN, LIST_HEADS, WHEEL_SHIFT, WHEEL_SLOTS, connection, shared, table, worker)
 from fastpath.table.connection cimport connection_unindex
+from fastpath.table.limit cimport count_living
 from fastpath.table.load cimport count_state
 from fastpath.table.node cimport list_append, list_unlink
 from fastpath.table.tcp_state cimport STATE_DEAD, half_open, state_timeout, timeout_of
@@ -52,6 +53,7 @@ cdef inline void change_state(worker *w, uint32_t index, uint8_t state) noexcept
     cdef table *t = &w.table
     cdef connection *c = &t.connections[index]
     count_state(&w.server_counts[c.server], c.state, state)
+    count_living(w, c, state)
     if state_timeout[state] == state_timeout[c.state] and half_open[state] == half_open[c.state]:
         c.state = state
         return
@@ -67,6 +69,7 @@ cdef inline void retire(worker *w, uint32_t index) noexcept nogil:
     connection_unindex(t, index)
     timer_unset(t, index)
     count_state(&w.server_counts[c.server], c.state, STATE_DEAD)
+    count_living(w, c, STATE_DEAD)
     c.state = STATE_DEAD
     list_append(t.nodes, LIST_DEAD, index + LIST_HEADS)
 

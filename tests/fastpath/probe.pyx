@@ -13,13 +13,15 @@ from fastpath.dpdk.flow cimport *
 from fastpath.dpdk.mbuf cimport rte_mempool, rte_pktmbuf_pool_create
 from fastpath.layout cimport (
     ADDRESS_FREE, FRAME_SLOTS, HOP_RESOLVED, INBOUND, LOCAL_PORT_MIN, LOCAL_PORTS, MAX_RETA, NONE, N_TIMEOUTS, OUTBOUND,
-    SERVER_REMOVED, SERVER_RESET, VERB_FIND, VERB_SWEEP, WHEEL_SHIFT, be16, be32, connection, flow, frame_ring,
-    gather, local_pool, node, region, rss, server, server_count, service, service_count, service_map, shared, table, verb, worker)
-from fastpath.net cimport checksum
-from fastpath.net.frame cimport load32
+    N_DROP_REASONS, SERVER_REMOVED, SERVER_RESET, VERB_FIND, VERB_SWEEP, WHEEL_SHIFT, be16, be32, client_limit, client_set,
+    connection, flow, frame_ring, gather, local_pool, node, region, rss, server, server_count, service, service_count, service_map,
+    share, shared, table, verb, worker)
+from fastpath.net cimport checksum, tcp
+from fastpath.net.frame cimport load32, rte_cpu_to_be_32
 from fastpath.net.hash cimport hash2 as net_hash2, scale as net_scale
 from fastpath.stage cimport answer as mailbox, expire as expiry
-from fastpath.table cimport block, connection as entries, frame_ring as frames, load, local_port, node as lists
+from fastpath.table cimport block, client as clients, connection as entries, frame_ring as frames, limit as limits, load
+from fastpath.table cimport local_port, node as lists
 from fastpath.table cimport owner as owners, region as regions, rounds, service as serving, service_map as maps
 from fastpath.table cimport rss as scaling, tcp_state, timer
 from fastpath.table.rss cimport RSS_KEY_BYTES, rss_fill
@@ -61,6 +63,90 @@ def hash2(uint64_t a, uint64_t b, uint64_t key0, uint64_t key1):
 
 def scale(uint64_t x, uint32_t n):
     return net_scale(x, n)
+
+
+def clamp_mss(bytes header, uint16_t mss):
+    """A TCP header, and what becomes of it."""
+    cdef uint8_t room[60]
+    memcpy(room, <const uint8_t *>header, len(header))
+    tcp.clamp_mss(room, mss)
+    return (<char *>room)[:len(header)]
+
+
+def living_of(uint32_t full, uint32_t closing, uint32_t retired):
+    """Of a server with so many connections in each of these conditions."""
+    cdef server_count count
+    count.load, count.active = 256 * full + closing, full + closing + retired
+    return limits.living_of(&count)
+
+
+def share_out(uint32_t total, uint32_t n_workers):
+    """Each worker's part of a limit."""
+    cdef share of = block.share_out(total, n_workers)
+    return [limits.part_of(&of, i) for i in range(n_workers)]
+
+
+cdef class Clients:
+    """A worker's memory of clients in so many sets, for one service, and its bucket; time is the worker's."""
+    cdef worker *w
+    cdef shared *s
+    cdef service *block
+
+    def __cinit__(self, uint32_t n_sets, uint32_t rate=0, uint32_t seconds=0, rates=(), uint32_t client_rate=0):
+        self.s, self.w = <shared *>zeroed(sizeof(shared)), <worker *>zeroed(sizeof(worker))
+        self.w.shared, self.s.n_workers = self.s, 1
+        self.s.servers = <server *>zeroed(16 * sizeof(server))
+        for i in range(16):
+            self.s.servers[i].eligible, self.s.servers[i].raddr = 1, i + 1
+        self.w.clients, self.w.n_client_sets = <client_set *>zeroed(n_sets * sizeof(client_set)), n_sets
+        self.w.service_counts = <service_count *>zeroed(sizeof(service_count))
+        self.w.table.hash_key[0], self.w.table.hash_key[1] = 3, 5
+        self.block = <service *>calloc(1, sizeof(service))
+        self.block.rate.each, self.block.persistence, self.block.client_rate = rate, seconds * 1000, client_rate
+        self.block.clients = <client_limit *>calloc(len(rates) + 1, sizeof(client_limit))
+        for address, its in sorted(rates):
+            self.block.clients[self.block.n_clients].address, self.block.clients[self.block.n_clients].rate = address, its
+            self.block.n_clients += 1
+
+    def __dealloc__(self):
+        free(self.block.clients)
+        free(self.block)
+        free(self.w.service_counts)
+        free(self.w.clients)
+        free(self.s.servers)
+        free(self.s)
+        free(self.w)
+
+    def at(self, uint64_t time):
+        self.w.time = time
+
+    def open(self):
+        """Whether the service's rate lets it; then one is opened."""
+        cdef connection c
+        memset(&c, 0, sizeof(c))
+        if limits.why_not(self.w, self.block) != N_DROP_REASONS:
+            return False
+        limits.count_new(self.w, self.block, &c)
+        return True
+
+    def rate_of(self, uint32_t address):
+        """address: as a number. None: no limit."""
+        rate = clients.client_rate(self.block, rte_cpu_to_be_32(address))
+        return None if rate == NONE else rate
+
+    def may(self, be32 address, uint32_t rate):
+        return bool(clients.client_may(self.w, self.block, address, rate))
+
+    def recall(self, be32 address):
+        cdef uint32_t id = clients.recall(self.w, self.block, address)
+        return None if id == NONE else id
+
+    def remember(self, be32 address, uint32_t id):
+        clients.remember(self.w, self.block, address, id)
+
+    def set_of(self, be32 address):
+        """The number of its set, as far as servers are remembered."""
+        return clients.set_of(self.w, address, clients.server_scope(self.block)) - self.w.clients
 
 
 def permute(uint32_t x, uint32_t bits, uint64_t key):
@@ -484,6 +570,7 @@ cdef class Worker:
         self.w.shared = self.s
         self.w.gather = <gather *>zeroed(sizeof(gather))
         self.w.server_counts = <server_count *>zeroed(4 * sizeof(server_count))
+        self.w.service_counts = <service_count *>zeroed(4 * sizeof(service_count))
         regions.table_open(&self.w.table, self.r)
         if n_buckets:
             self.w.table.n_buckets = n_buckets
@@ -491,6 +578,7 @@ cdef class Worker:
     def __dealloc__(self):
         free(self.w.server_counts)
         free(self.w.gather)
+        free(self.w.service_counts)
         free(self.s.services)
         free(self.s.servers)
         free(self.s)

@@ -11,7 +11,7 @@ SIZES = {
     "struct connection": (
         64,
         "flow 0, protocol 24, state 25, flags 26, client_port 27, server 28, last_seen 32, seq_delta 36, ts_delta 44, "
-        "next_seq 48, client_mac 56",
+        "next_seq 48, client_mac 56, service 62",
     ),
     "struct bucket": (64, "tag 0, entry 16, spilled 48"),
     "struct node": (8, "next 0, prev 4"),
@@ -21,9 +21,15 @@ SIZES = {
         "hash_key 32, buckets_at 48, connections_at 56, nodes_at 64, bytes 72, high_water 80, in_use 84, "
         "half_open 88, wheel_time 92",
     ),
-    "struct server": (32, "hop 0, raddr 8, rport 12, protocol 14, removed 15, service 16"),
+    "struct server": (
+        32,
+        "hop 0, raddr 8, rport 12, protocol 14, removed 15, service 16, eligible 20, backup 21, weight 22, "
+        "max_connections 24",
+    ),
     "struct server_count": (64, "total 0, packets 8, bytes 24, active 40, established 44, load 48, port_cursor 60"),
-    "struct service_count": (64, "drops 0, drop_bytes 16, cursor 32"),
+    "struct service_count": (64, "drops 0, drop_bytes 16, cursor 32, living 36, tokens 40, filled 48"),
+    "struct client": (16, "address 0, scope 4, seen 8, value 12"),
+    "struct client_set": (64, "ways 0"),
     "struct map_slot": (16, "key 0, service 8"),
 }
 

@@ -13,6 +13,7 @@ from scapy.packet import Packet
 from fastpath import engine
 from tests.packets.frames import DIRECTOR, LOCAL, SERVER, VIP, is_correct, server_mac
 
+UNLIMITED, FORGETFUL = engine.Limits(), engine.Persistence()
 QUIET = 3 * 7440
 """Seconds of silence after which nothing may be left of a test that sets no longer timeout."""
 
@@ -92,14 +93,22 @@ class Director:
         timeout: int = 0,
         hops: Mapping[str, tuple[int, str] | None] | None = None,
         reset: Collection[int] = (),
+        most: Mapping[str, int] | None = None,
+        backup: Collection[str] = (),
+        limits: engine.Limits = UNLIMITED,
+        persistence: engine.Persistence = FORGETFUL,
+        mss: int = 0,
     ) -> engine.Service:
         """Publish a service of these servers (address -> weight) on VIP:80 (udp: 53), server ids from `first` on, in
-        the order given; their next hops (port, MAC): resolved, on port 0, unless `hops` says otherwise (None: not)."""
+        the order given; their next hops (port, MAC): resolved, on port 0, unless `hops` says otherwise (None: not).
+        most: connections, of those that have a limit."""
         weights = servers if isinstance(servers, Mapping) else dict.fromkeys(servers, 1)
         port = 80 if protocol == engine.TCP else 53
         made = engine.Service(
             id, inet_aton(vip), vport or port, protocol, engine.SCHEDULERS[scheduler], timeout,
-            tuple(engine.Server(first + n, inet_aton(a), port, w) for n, (a, w) in enumerate(weights.items())),
+            tuple(engine.Server(first + n, inet_aton(a), port, w, (most or {}).get(a, 0), a in backup)
+                  for n, (a, w) in enumerate(weights.items())),
+            limits, persistence, mss,
         )  # fmt: skip
         engine.publish([made], reset=reset)
         self.services.add(id)

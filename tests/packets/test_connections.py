@@ -127,12 +127,12 @@ def test_every_kind_of_syn_opens(director: Director, flags: str) -> None:
 
 
 def test_icmp_errors_create_nothing(director: Director) -> None:
-    """B13: an ICMP error to a virtual or local address makes no connection."""
+    """B13, B34: an ICMP error to a virtual or local address makes no connection."""
     director.service()
-    to_server = director.send(inbound(tcp("S"))).one()
-    error = frame(IP(src=SERVER, dst=LOCAL), ICMP(type=3, code=3), to_server[IP])
-    director.send(error, drops={"icmp_not_handled": 1})
-    assert director.in_use() == 1
+    for address in (VIP, LOCAL):
+        about = IP(src=address, dst=SERVER) / tcp(sport=80, dport=1000)
+        director.send(frame(IP(src=SERVER, dst=address), ICMP(type=3, code=3), about), drops={"icmp_no_connection": 1})
+    assert director.in_use() == 0
 
 
 def test_no_server(director: Director) -> None:

@@ -46,12 +46,21 @@ def test_a_turn_writes_its_own_alone(director: Director, worker: int) -> None:
     """Whatever a worker does, in what the others write, and in what main writes, no byte changes."""
     director.service([SERVER, OTHER_SERVER])
     director.service(protocol=engine.UDP, id=1, first=2)
+    limits = engine.Limits(1000, 1000, 50, ((b"\1\1\1\1", 40),))
+    most = {SERVER: 5, OTHER_SERVER: 9}
+    director.service(
+        most, id=2, first=3, vport=81, most=most, limits=limits, persistence=engine.Persistence(9), mss=1400
+    )
+    director.service(
+        most, id=3, first=5, vport=82, limits=limits, persistence=engine.Persistence(9, whole_address=True)
+    )
     sent = director.send(*[inbound(tcp("S", sport=n)) for n in range(1, 61)]).to_network
     traffic = [
         *[inbound(tcp("S", sport=n)) for n in range(100, 160)],
         *[outbound(p, tcp("SA")) for p in sent],
         *[inbound(tcp("FA", sport=n)) for n in range(1, 61)],
         *[inbound(udp(sport=n)) for n in range(1, 21)],
+        *[inbound(tcp("S", sport=n, dport=port), src=f"2.0.0.{n}") for n in range(1, 31) for port in (81, 82)],
         inbound(tcp("A", sport=999)),
         inbound(tcp("S"), ttl=1),
         frame(IP(src=CLIENT, dst=VIP) / ICMP()),
@@ -61,6 +70,8 @@ def test_a_turn_writes_its_own_alone(director: Director, worker: int) -> None:
     ]
     others = [other for other in range(WORKERS) if other != worker]
     areas = [engine.written_by_main(), *map(engine.written_by, others)]
+    asking = [inbound(tcp("S", sport=n, dport=port)) for n in range(1, 31) for port in (81, 82)]
+    engine.run_once(asking, others[0], director.seconds())  # some ask this worker, some are its own
     before = list(map(engine.fingerprint, areas))
     engine.run_once(traffic, worker, director.seconds(), [(0, frame(IP(dst=CLIENT) / udp()))])
     assert list(map(engine.fingerprint, areas)) == before
