@@ -110,16 +110,19 @@ struct connection {
     struct flow flow[2];
     uint8_t protocol;
     uint8_t state;        /* enum in table/tcp_state.h; 0 is a free entry */
-    uint8_t flags;        /* none yet */
+    uint8_t flags;        /* bits: CONNECTION_... */
     uint8_t client_port;  /* DPDK port the client's last packet came from */
     uint32_t server;      /* index into shared.servers */
     uint32_t last_seen;   /* worker's clock, ms, wraps */
     uint32_t seq_delta[2]; /* added to sequence numbers of this direction, taken from acknowledgements of the other */
-    uint32_t ts_delta;    /* added to the client's TCP timestamps */
-    be32 next_seq[2];     /* TCP: what this direction's receiver expects next, as it last acknowledged */
+    uint32_t ts_delta;    /* added to the client's TCP timestamps, taken from their echoes */
+    be32 next_seq[2];     /* TCP: what this direction's receiver expects next, as it last acknowledged, in its own numbers */
     uint8_t client_mac[6]; /* next hop towards the client: who sent its last packet */
-    uint16_t reserved;
+    uint16_t last_stamp;   /* CONNECTION_STAMPED: the upper half of the client's last timestamp, as the server saw it */
 } __attribute__((aligned(LINE)));
+/* Translated: the deltas are to be applied. Ended: both ends have closed; from then on last_stamp is kept. Rewrite looks
+ * at both by one test: no bit is set in nearly all connections that are under way (table/takeover.pxd). */
+enum { CONNECTION_TRANSLATED = 1, CONNECTION_ENDED = 2, CONNECTION_STAMPED = 4 };
 
 _Static_assert(sizeof(struct flow) == 12, "a flow is 12 bytes");
 _Static_assert(sizeof(struct connection) == LINE, "a connection is one line");
@@ -146,7 +149,7 @@ enum { WHEEL_SLOTS = 8192, WHEEL_SHIFT = 10 }; /* slots of 1.024 s: 2 h 19 min, 
 enum { LIST_HALF_OPEN = WHEEL_SLOTS, LIST_FREE, LIST_DEAD, LIST_HEADS = WHEEL_SLOTS + 8 };
 
 #define REGION_MAGIC 0x317265746970756aULL /* "jupiter1" in memory */
-enum { REGION_VERSION = 2 }; /* the numbers of states (tcp_state.h) belong to it */
+enum { REGION_VERSION = 3 }; /* the numbers of states (tcp_state.h) belong to it */
 
 /* First page of a region, so that another process can tell whether it understands what it maps. */
 struct region {
@@ -234,6 +237,7 @@ enum { HOP_RESOLVED = 1 };
 enum { SERVER_PRESENT = 0, SERVER_REMOVED = 1, SERVER_RESET = 2 };
 
 enum { LOCAL_PORT_MIN = 1024, LOCAL_PORTS = 65536 - LOCAL_PORT_MIN, LOCAL_TRIES = 64, LOCAL_JUMPS = 48 };
+enum { LOCAL_FREE_TRIES = 8 }; /* for a free one, once there is one to take over */
 
 /* Source addresses towards servers behind one port: immutable, replaced whole. */
 struct local_pool {

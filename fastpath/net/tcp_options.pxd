@@ -1,0 +1,88 @@
+"""The numbers of a TCP header: sequence and acknowledgement, and those in its options, timestamps and SACK blocks, found and
+moved. Options may stand at odd addresses; what they say of their lengths is believed as far as the header goes.
+
+Naive oracle: tests/fastpath/test_tcp_options.py.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastpath.net.checksum cimport difference, fold
+from fastpath.net.frame cimport load32, rte_be_to_cpu_32, rte_cpu_to_be_32, store32
+from fastpath.net.headers cimport TCP_ACK, TCP_FLAGS, TCP_LEN, TCP_OFFSET, TCP_SEQ
+
+cdef extern from *:
+    """
+    enum {
+        OPTION_END = 0, OPTION_NOP = 1, OPTION_LENGTH = 1, /* RFC 9293 3.1 */
+        OPTION_SACK = 5, SACK_BLOCKS = 2, SACK_BLOCK = 8, /* RFC 2018 3 */
+        OPTION_TIMESTAMPS = 8, TIMESTAMPS_LEN = 10, TSVAL = 2, TSECR = 6, /* RFC 7323 3.2 */
+        TCP_FLAG_ACK = 16,
+    };
+    """
+    enum:
+        OPTION_END, OPTION_NOP, OPTION_LENGTH, OPTION_SACK, SACK_BLOCKS, SACK_BLOCK
+        OPTION_TIMESTAMPS, TIMESTAMPS_LEN, TSVAL, TSECR, TCP_FLAG_ACK
+
+
+cdef inline uint32_t header_length(const uint8_t *tcp) noexcept nogil:
+    return (tcp[TCP_OFFSET] >> 4) * 4
+
+
+cdef inline uint32_t option_at(const uint8_t *tcp, uint32_t at, uint32_t end) noexcept nogil:
+    """Where the first option with a length stands, at `at` or behind it, wholly before `end`; or `end`: there is none."""
+    while at < end and tcp[at] == OPTION_NOP:
+        at += 1
+    if at + OPTION_LENGTH >= end or tcp[at] == OPTION_END:
+        return end
+    return at if tcp[at + OPTION_LENGTH] > OPTION_LENGTH and at + tcp[at + OPTION_LENGTH] <= end else end
+
+
+cdef inline uint32_t timestamps_at(const uint8_t *tcp) noexcept nogil:
+    """Where the timestamps option stands in a header, or 0."""
+    cdef uint32_t end = header_length(tcp)
+    cdef uint32_t at = option_at(tcp, TCP_LEN, end)
+    while at < end:
+        if tcp[at] == OPTION_TIMESTAMPS and tcp[at + OPTION_LENGTH] == TIMESTAMPS_LEN:
+            return at
+        at = option_at(tcp, at + tcp[at + OPTION_LENGTH], end)
+    return 0
+
+
+cdef inline uint64_t add_at(uint8_t *tcp, uint32_t at, uint32_t n) noexcept nogil:
+    """Add n to the number there; what that adds to the checksum. Moved by one byte, the sum of the same words is the same
+    sum with its bytes swapped (RFC 1071 1.2 B)."""
+    cdef uint32_t old = load32(tcp + at)
+    cdef uint32_t new = rte_cpu_to_be_32(rte_be_to_cpu_32(old) + n)
+    cdef uint16_t sum = fold(difference(old, new))
+    store32(tcp + at, new)
+    return <uint16_t>(sum << 8 | sum >> 8) if at & 1 else sum
+
+
+cdef inline uint64_t move_sack(uint8_t *tcp, uint32_t option, uint32_t n) noexcept nogil:
+    cdef uint64_t delta = 0
+    cdef uint32_t at = option + SACK_BLOCKS
+    while at + SACK_BLOCK <= option + tcp[option + OPTION_LENGTH]:
+        delta += add_at(tcp, at, n) + add_at(tcp, at + 4, n)
+        at += SACK_BLOCK
+    return delta
+
+
+cdef inline uint64_t move_numbers(uint8_t *tcp, uint32_t seq, uint32_t ack, uint32_t tsval, uint32_t tsecr) noexcept nogil:
+    """Add to the sequence number, the acknowledgement with its SACK blocks, the timestamp and its echo, for as much as the
+    segment carries them; what that adds to its checksum. Without the ACK flag it acknowledges nothing and echoes nothing
+    (RFC 9293 3.1, RFC 7323 3.2)."""
+    cdef uint32_t end = header_length(tcp)
+    cdef uint32_t at = option_at(tcp, TCP_LEN, end)
+    cdef bint acknowledges = tcp[TCP_FLAGS] & TCP_FLAG_ACK
+    cdef uint64_t delta = add_at(tcp, TCP_SEQ, seq)
+    if acknowledges:
+        delta += add_at(tcp, TCP_ACK, ack)
+    while at < end:
+        if tcp[at] == OPTION_TIMESTAMPS and tcp[at + OPTION_LENGTH] == TIMESTAMPS_LEN:
+            delta += add_at(tcp, at + TSVAL, tsval)
+            if acknowledges:
+                delta += add_at(tcp, at + TSECR, tsecr)
+        elif tcp[at] == OPTION_SACK and acknowledges:
+            delta += move_sack(tcp, at, ack)
+        at = option_at(tcp, at + tcp[at + OPTION_LENGTH], end)
+    return delta
