@@ -17,7 +17,8 @@ from fastpath.table.tx cimport tx_add
 
 cdef inline void send_reset(worker *w, const connection *c, uint32_t direction, uint64_t hop) noexcept nogil:
     """A RST of this direction, as the far end would send it: its sequence number is what the near end said last that it
-    expects, and in its numbers, whatever is translated in between. One with more data on its way answers with a challenge ACK (RFC 5961 3.2), which STATE_RESET answers in turn."""
+    expects, in its own numbers, whatever is translated on the way. One with more data on its way answers with a challenge
+    ACK (RFC 5961 3.2), which STATE_RESET answers in turn."""
     cdef const flow *other = &c.flow[direction ^ 1]
     cdef uint32_t ports = <uint32_t>flow_ports(other, 0)
     cdef uint32_t port = hop_port(hop)

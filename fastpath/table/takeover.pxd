@@ -19,10 +19,10 @@ from fastpath.table.timer cimport retire
 
 cdef extern from *:
     """
-    /* From what the server has acknowledged to the next sequence number: as Linux chooses its own (tcp_timewait_state_process).
-     * More than a window without scaling, for a server whose last acknowledgement did not come past here. */
+    /* From what the server has acknowledged to the next sequence number, as Linux chooses its own in TIME_WAIT: more than a
+     * window without scaling, for a server whose last acknowledgement did not come past here. */
     enum { SEQ_MARGIN = 65535 + 2 };
-    /* A call, however much else is compiled into one function: few packets pay for it, and the others keep their registers. */
+    /* A call, however much is compiled into one function: few packets pay for it, and the others keep their registers. */
     __attribute__((noinline, cold))
     static uint64_t jupiter_translate_marked(struct connection *, uint32_t, uint8_t *);
     __attribute__((noinline, cold))

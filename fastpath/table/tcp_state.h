@@ -2,7 +2,8 @@
  * Owner: constant. Readers: table/tcp_state.pxd.
  *
  * Half-open until the client's ACK; a FIN of either end closes its direction only (half-close, RFC 9293 3.6), the second
- * one leads to TIME_WAIT, a RST to CLOSE, ours to RESET. Names as operators know them from netstat, seen from the client's side:
+ * one leads to TIME_WAIT; a RST to CLOSE, ours to RESET. In TIME_WAIT it ends nothing (RFC 1337): a client whose socket is
+ * gone answers a late packet so, its server takes no notice, and waits on. Names as operators know them from netstat, seen from the client's side:
  * FIN_WAIT when the client closed first, CLOSE_WAIT when the server did.
  */
 #ifndef JUPITER_TCP_STATE_H
@@ -46,7 +47,7 @@ static const uint8_t tcp_events[32] = {
 #define ALL_STAY STAY(STATE_FREE), STAY(STATE_DEAD), STAY(STATE_RESET), STAY(STATE_HELD), STAY(STATE_UDP), STAY(SYN_SENT), \
                  STAY(SYN_RECV), STAY(ESTABLISHED), STAY(FIN_WAIT), STAY(CLOSE_WAIT), STAY(TIME_WAIT), STAY(CLOSE)
 #define TO_CLOSE STAY(STATE_FREE), STAY(STATE_DEAD), STAY(STATE_RESET), STAY(STATE_HELD), STAY(STATE_UDP), \
-                 [SYN_SENT] = CLOSE, [SYN_RECV] = CLOSE, [ESTABLISHED] = CLOSE, [FIN_WAIT] = CLOSE, [CLOSE_WAIT] = CLOSE, [TIME_WAIT] = CLOSE, STAY(CLOSE)
+                 [SYN_SENT] = CLOSE, [SYN_RECV] = CLOSE, [ESTABLISHED] = CLOSE, [FIN_WAIT] = CLOSE, [CLOSE_WAIT] = CLOSE, STAY(TIME_WAIT), STAY(CLOSE)
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init"
