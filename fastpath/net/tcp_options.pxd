@@ -6,9 +6,8 @@ Naive oracle: tests/fastpath/test_tcp_options.py.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
-from fastpath.net.checksum cimport difference, fold
-from fastpath.net.frame cimport load32, rte_be_to_cpu_32, rte_cpu_to_be_32, store32
-from fastpath.net.headers cimport TCP_ACK, TCP_FLAGS, TCP_LEN, TCP_OFFSET, TCP_SEQ
+from fastpath.net.checksum cimport add_to, fold
+from fastpath.net.headers cimport TCP_ACK, TCP_ACK_FLAG, TCP_FLAGS, TCP_LEN, TCP_OFFSET, TCP_SEQ
 
 cdef extern from *:
     """
@@ -16,12 +15,11 @@ cdef extern from *:
         OPTION_END = 0, OPTION_NOP = 1, OPTION_LENGTH = 1, /* RFC 9293 3.1 */
         OPTION_SACK = 5, SACK_BLOCKS = 2, SACK_BLOCK = 8, /* RFC 2018 3 */
         OPTION_TIMESTAMPS = 8, TIMESTAMPS_LEN = 10, TSVAL = 2, TSECR = 6, /* RFC 7323 3.2 */
-        TCP_FLAG_ACK = 16,
     };
     """
     enum:
         OPTION_END, OPTION_NOP, OPTION_LENGTH, OPTION_SACK, SACK_BLOCKS, SACK_BLOCK
-        OPTION_TIMESTAMPS, TIMESTAMPS_LEN, TSVAL, TSECR, TCP_FLAG_ACK
+        OPTION_TIMESTAMPS, TIMESTAMPS_LEN, TSVAL, TSECR
 
 
 cdef inline uint32_t header_length(const uint8_t *tcp) noexcept nogil:
@@ -51,10 +49,7 @@ cdef inline uint32_t timestamps_at(const uint8_t *tcp) noexcept nogil:
 cdef inline uint64_t add_at(uint8_t *tcp, uint32_t at, uint32_t n) noexcept nogil:
     """Add n to the number there; what that adds to the checksum. Moved by one byte, the sum of the same words is the same
     sum with its bytes swapped (RFC 1071 1.2 B)."""
-    cdef uint32_t old = load32(tcp + at)
-    cdef uint32_t new = rte_cpu_to_be_32(rte_be_to_cpu_32(old) + n)
-    cdef uint16_t sum = fold(difference(old, new))
-    store32(tcp + at, new)
+    cdef uint16_t sum = fold(add_to(tcp + at, n))
     return <uint16_t>(sum << 8 | sum >> 8) if at & 1 else sum
 
 
@@ -73,7 +68,7 @@ cdef inline uint64_t move_numbers(uint8_t *tcp, uint32_t seq, uint32_t ack, uint
     (RFC 9293 3.1, RFC 7323 3.2)."""
     cdef uint32_t end = header_length(tcp)
     cdef uint32_t at = option_at(tcp, TCP_LEN, end)
-    cdef bint acknowledges = tcp[TCP_FLAGS] & TCP_FLAG_ACK
+    cdef bint acknowledges = tcp[TCP_FLAGS] & TCP_ACK_FLAG
     cdef uint64_t delta = add_at(tcp, TCP_SEQ, seq)
     if acknowledges:
         delta += add_at(tcp, TCP_ACK, ack)

@@ -22,17 +22,14 @@ cdef extern from *:
     /* From what the server has acknowledged to the next sequence number, as Linux chooses its own in TIME_WAIT: more than a
      * window without scaling, for a server whose last acknowledgement did not come past here. */
     enum { SEQ_MARGIN = 65535 + 2 };
-    /* A call, however much is compiled into one function: few packets pay for it, and the others keep their registers. */
-    __attribute__((noinline, cold))
-    static uint64_t jupiter_translate_marked(struct connection *, uint32_t, uint8_t *);
-    __attribute__((noinline, cold))
-    static void jupiter_take_over(struct worker *, struct connection *, uint32_t, const uint8_t *);
+    static inline uint64_t __pyx_f_8fastpath_5table_8takeover_translate_marked(struct connection *, uint32_t,
+                                                                               uint8_t *) APART RARE;
     """
     enum:
         SEQ_MARGIN
 
 
-cdef inline void take_over "jupiter_take_over"(worker *w, connection *c, uint32_t former, const uint8_t *syn) noexcept nogil:
+cdef inline void take_over(worker *w, connection *c, uint32_t former, const uint8_t *syn) noexcept nogil:
     """The connection that this SYN opens takes the place of `former`, which ends. Until the server has spoken, what the last
     one has left behind counts for this one too."""
     cdef const connection *last = &w.table.connections[former]
@@ -48,7 +45,7 @@ cdef inline void take_over "jupiter_take_over"(worker *w, connection *c, uint32_
     retire(w, former)
 
 
-cdef inline uint64_t translate_marked "jupiter_translate_marked"(connection *c, uint32_t direction, uint8_t *tcp) noexcept nogil:
+cdef inline uint64_t translate_marked(connection *c, uint32_t direction, uint8_t *tcp) noexcept nogil:
     """What a connection with flags asks for, of one packet; what that adds to its checksum."""
     cdef uint64_t delta = 0
     cdef uint32_t option
