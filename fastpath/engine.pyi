@@ -150,8 +150,8 @@ class PortCounters(NamedTuple):
     mbufs_free: int
 
 class Connection(NamedTuple):
-    """flags: 1, its numbers are translated on behalf of whoever had its local port before; 2, both ends have closed; 4, the
-    last timestamp that its server saw is known (fastpath/layout.h)."""
+    """flags: 1, its numbers are moved beyond those of whoever had its local port before; 2, both ends have closed; 4,
+    the last timestamp that its server saw is known (fastpath/layout.h)."""
 
     worker: int
     protocol: int

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 import pytest
-from scapy.layers.inet import IP, TCP
+from scapy.layers.inet import ICMP, IP, TCP, TCPerror
 from scapy.packet import Packet, Raw
 from scapy.utils import checksum
 
 from fastpath import engine
 from tests.packets.bulk import packets, through
 from tests.packets.director import Director
-from tests.packets.frames import OTHER_SERVER, SERVER, inbound, outbound, tcp
+from tests.packets.frames import CLIENT, LOCAL, OTHER_SERVER, SERVER, frame, inbound, outbound, tcp
 
 CONNECTIONS = 4 * 64512
 PORTS = 64512
@@ -192,9 +192,26 @@ def test_a_server_that_is_taken_away(director: Director) -> None:
     director.wait(13)  # the others are gone
     director.service([OTHER_SERVER], first=1, reset=[0])
     told = {packet[IP].dst: packet[TCP].seq for packet in director.sweep()[1].to_network}
-    assert (told[SERVER], told["1.1.1.1"]) == (first + 4, S + 1)
+    assert (told[SERVER], told[CLIENT]) == (first + 4, S + 1)
     (answer,) = director.send(conversation.server("A", first + 4), drops={"connection_reset": 1}, errors=1).to_network
     assert answer[TCP].seq == first + 4
+
+
+def test_icmp_errors(director: Director) -> None:
+    """B31, B32, B43: what an ICMP error quotes is what its receiver sent: the client's own number, and the server's
+    acknowledgement as it said it. One about a port that is held for the next goes to nobody."""
+    conversation = taken_over(director).open()
+    first = conversation.sent[TCP].seq
+    error = ICMP(type=3, code=1)
+    quoted = bytes(conversation.sent[IP])
+    (to_client,) = director.send(frame(IP(src=SERVER, dst=LOCAL), error, Raw(quoted))).to_network
+    assert (to_client[IP].dst, to_client[TCPerror].seq, to_client[TCPerror].sport) == (CLIENT, 5, 2)
+    (answer,) = conversation.play(conversation.server("PA", first + 1, data=b"abc"))
+    (to_server,) = director.send(inbound(error / Raw(bytes(answer[IP])))).to_network
+    assert (to_server[IP].dst, to_server[TCPerror].seq, to_server[TCPerror].ack) == (SERVER, S + 1, first + 1)
+    conversation.close()
+    Conversation(director, 2, 7)
+    director.send(frame(IP(src=SERVER, dst=LOCAL), error, Raw(quoted)), drops={"icmp_no_connection": 1})
 
 
 @pytest.mark.parametrize(("last", "new"), [(None, 3), (0x50123, None), (None, None)])
