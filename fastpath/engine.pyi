@@ -60,7 +60,8 @@ class Port(NamedTuple):
     tx_queues: int
 
 class Server(NamedTuple):
-    """One real server of a published service. id is stable while any connection counts for it (server_busy)."""
+    """One real server of a published service. id is stable, and of that service, while any connection counts for it
+    (server_busy)."""
 
     id: int
     address: bytes
@@ -151,6 +152,9 @@ class PortCounters(NamedTuple):
     mbufs_free: int
 
 class Connection(NamedTuple):
+    """flags: 1, its numbers are moved beyond those of whoever had its local port before; 2, both ends have closed; 4,
+    the last timestamp that its server saw is known (fastpath/layout.h)."""
+
     worker: int
     protocol: int
     client: tuple[bytes, int]

@@ -110,18 +110,20 @@ struct connection {
     struct flow flow[2];
     uint8_t protocol;
     uint8_t state;        /* enum in table/tcp_state.h; 0 is a free entry */
-    uint8_t flags;        /* none yet */
+    uint8_t flags;        /* bits: CONNECTION_... */
     uint8_t client_port;  /* DPDK port the client's last packet came from */
     uint32_t server;      /* index into shared.servers */
     uint32_t last_seen;   /* worker's clock, ms, wraps */
     uint32_t seq_delta[2]; /* added to sequence numbers of this direction, taken from acknowledgements of the other */
-    uint32_t ts_delta;    /* added to the client's TCP timestamps */
-    be32 next_seq[2];     /* TCP: what this direction's receiver expects next, as it last acknowledged */
+    uint32_t ts_delta;    /* added to the client's TCP timestamps, taken from their echoes */
+    be32 next_seq[2];     /* TCP: what this direction's receiver expects next, as it last acknowledged, in its own numbers */
     uint8_t client_mac[6]; /* next hop towards the client: who sent its last packet */
-    uint16_t service;      /* that opened it, whatever becomes of its server */
+    uint16_t last_stamp;   /* CONNECTION_STAMPED: the upper half of the client's last timestamp, as the server saw it */
 } __attribute__((aligned(LINE)));
+/* Translated: the deltas are to be applied. Ended: both ends have closed; from then on last_stamp is kept. Rewrite looks
+ * at both by one test: no bit is set in nearly all connections that are under way (table/takeover.pxd). */
+enum { CONNECTION_TRANSLATED = 1, CONNECTION_ENDED = 2, CONNECTION_STAMPED = 4 };
 
-_Static_assert(MAX_SERVICES <= 1 << 16, "a connection names its service by 16 bits");
 _Static_assert(sizeof(struct flow) == 12, "a flow is 12 bytes");
 _Static_assert(sizeof(struct connection) == LINE, "a connection is one line");
 _Static_assert(__builtin_offsetof(struct connection, server) == 28, "both tuples and the server open the line");
@@ -244,6 +246,7 @@ enum { HOP_RESOLVED = 1 };
 enum { SERVER_PRESENT = 0, SERVER_REMOVED = 1, SERVER_RESET = 2 };
 
 enum { LOCAL_PORT_MIN = 1024, LOCAL_PORTS = 65536 - LOCAL_PORT_MIN, LOCAL_TRIES = 64, LOCAL_JUMPS = 48 };
+enum { LOCAL_FREE_TRIES = 8 }; /* for a free one, once there is one to take over */
 
 /* Source addresses towards servers behind one port: immutable, replaced whole. */
 struct local_pool {

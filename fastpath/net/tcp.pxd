@@ -1,11 +1,11 @@
-"""TCP (RFC 9293): segments that the director sends itself, resets; and the largest segment that a SYN offers."""
+"""TCP segments that the director sends itself (RFC 9293): resets."""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_trim
 from fastpath.layout cimport be32
-from fastpath.net.checksum cimport compute, difference, fold, update
+from fastpath.net.checksum cimport compute, fold
 from fastpath.net.ethernet cimport write_ethernet
 from fastpath.net.frame cimport (
     frame_at, load16, load32, load48, rte_be_to_cpu_16, rte_be_to_cpu_32, rte_cpu_to_be_16, rte_cpu_to_be_32, store16, store32)
@@ -19,10 +19,9 @@ cdef extern from *:
     enum { RESET_LEN = 14 + 20 + 20 /* Ethernet, IPv4 and TCP, without options */ };
     #define TCP_HAS_ACK (1ULL << 44) /* in batch.tcp: the ACK flag, bit 4 of the sixth byte */
     #define TCP_HAS_SYN (1ULL << 41)
-    enum { OPTION_END = 0, OPTION_NOP = 1, OPTION_MSS = 2, MSS_LEN = 4 }; /* RFC 9293 3.2 */
     """
     enum:
-        RESET_LEN, OPTION_END, OPTION_NOP, OPTION_MSS, MSS_LEN
+        RESET_LEN
     uint64_t TCP_HAS_ACK, TCP_HAS_SYN
 
 
@@ -71,35 +70,3 @@ cdef inline void answer_segment(rte_mbuf *m, uint32_t l4, uint64_t mac) noexcept
     rte_pktmbuf_trim(m, <uint16_t>(m.data_len - RESET_LEN))
     write_ethernet(eth, load48(eth + ETH_SRC), mac)
     write_reset(eth, source, target, ports << 16 | ports >> 16, seq, ack, flags)
-
-
-cdef inline uint16_t swapped(uint16_t x) noexcept nogil:
-    return <uint16_t>(x << 8 | x >> 8)
-
-
-cdef inline void lower_mss(uint8_t *tcp, uint32_t at, uint16_t mss) noexcept nogil:
-    """The option's value, `at` bytes from the header's start; the checksum follows. Behind an odd number of bytes the two
-    halves of the value stand in two words, each in the other place."""
-    cdef uint16_t old = load16(tcp + at), new = rte_cpu_to_be_16(mss)
-    if rte_be_to_cpu_16(old) <= mss:
-        return
-    store16(tcp + at, new)
-    if at & 1:
-        old, new = swapped(old), swapped(new)
-    store16(tcp + TCP_CHECKSUM, update(load16(tcp + TCP_CHECKSUM), difference(old, new)))
-
-
-cdef inline void clamp_mss(uint8_t *tcp, uint16_t mss) noexcept nogil:
-    """A segment whose header is there as a whole offers no larger segments than this (RFC 9293 3.7.1). Without the option it
-    stays as it is: that means 536 bytes. Options that do not fit the header end the walk."""
-    cdef uint32_t end = (tcp[TCP_OFFSET] >> 4) * 4
-    cdef uint32_t at = TCP_LEN
-    while at < end and tcp[at] != OPTION_END:
-        if tcp[at] == OPTION_NOP:
-            at += 1
-            continue
-        if at + 1 >= end or tcp[at + 1] < 2 or at + tcp[at + 1] > end:
-            return
-        if tcp[at] == OPTION_MSS and tcp[at + 1] == MSS_LEN:
-            lower_mss(tcp, at + 2, mss)
-        at += tcp[at + 1]

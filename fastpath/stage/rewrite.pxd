@@ -1,10 +1,12 @@
 """rewrite: one translation for both directions: a packet leaves with the reverse of its connection's other flow.
 
-Checksums follow by RFC 1624 from the words that change; the payload is not read (B2).
+Checksums follow by RFC 1624 from the words that change; the payload is not read (B2). Where a connection is marked, numbers
+of the TCP header and its options change too (B43).
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from fastpath.dpdk.eal cimport unlikely
 from fastpath.layout cimport GO_ON, SEND, batch, connection, flow, worker
 from fastpath.net.checksum cimport difference, update
 from fastpath.net.frame cimport frame_at, load16, store16, store32, store64
@@ -13,6 +15,7 @@ from fastpath.net.headers cimport (
 from fastpath.net.ipv4 cimport trim_padding
 from fastpath.table.connection cimport flow_addrs, flow_ports
 from fastpath.table.next_hop cimport address_frame, hop_port
+from fastpath.table.takeover cimport translate_marked
 
 cdef extern from *:
     """
@@ -42,13 +45,16 @@ cdef inline void rewrite_one(worker *w, uint32_t i) noexcept nogil:
     cdef uint64_t addrs_delta = difference(b.addrs[i], addrs)
     cdef uint8_t *eth = frame_at(b.pkt[i], 0)
     cdef uint8_t *ip = eth + ETH_LEN
+    cdef uint64_t delta
     trim_padding(b.pkt[i])
     ip[IPV4_TTL] -= 1
     store16(ip + IPV4_CHECKSUM, update(load16(ip + IPV4_CHECKSUM), addrs_delta + ONE_TTL_LESS))
     store64(ip + IPV4_SRC, addrs << 32 | addrs >> 32)
     if b.l4[i] != 0:  # else a later fragment
-        rewrite_l4(eth + b.l4[i], ip[IPV4_PROTOCOL], ports << 16 | ports >> 16,
-                   addrs_delta + difference(<uint32_t>b.ports[i], ports))
+        delta = addrs_delta + difference(<uint32_t>b.ports[i], ports)
+        if unlikely(c.flags):
+            delta += translate_marked(c, b.entry[i] & 1, eth + b.l4[i])
+        rewrite_l4(eth + b.l4[i], ip[IPV4_PROTOCOL], ports << 16 | ports >> 16, delta)
     b.out[i] = hop_port(b.hop[i])
     address_frame(w, eth, b.hop[i])
     b.verdict[i] = SEND

@@ -22,9 +22,11 @@ from fastpath.table.next_hop cimport client_hop, hop_port, is_resolved
 from fastpath.table.owner cimport is_anothers
 from fastpath.table.parking cimport park
 from fastpath.table.service cimport address_kind, is_eligible, is_no_client, pick_server, service_at
+from fastpath.table.takeover cimport take_over
 from fastpath.table.tell cimport drop_and_answer, mtu_exceeded, refuse, ttl_exceeded
-from fastpath.table.tcp_state cimport EVENT_RST, EVENT_SYN, STATE_RESET, STATE_UDP, SYN_SENT, reopens
-from fastpath.table.timer cimport retire, timer_set
+from fastpath.table.tcp_state cimport (
+    EVENT_RST, EVENT_SYN, STATE_HELD, STATE_RESET, STATE_UDP, SYN_SENT, TIME_WAIT, reopens)
+from fastpath.table.timer cimport hold, retire, timer_set
 
 cdef extern from *:
     """
@@ -84,7 +86,7 @@ cdef inline uint8_t open_connection(worker *w, uint32_t i, const service *s, uin
     cdef const port *p = &w.shared.ports[hop_port(hop)]
     cdef const local_pool *pool = p.pool  # read once: the main thread may change it at any time
     cdef connection *c
-    cdef uint32_t index
+    cdef uint32_t index, former
     cdef uint64_t answer_hash
     if unlikely(not is_resolved(hop)):
         return park(w, i, id, s.id)
@@ -98,7 +100,7 @@ cdef inline uint8_t open_connection(worker *w, uint32_t i, const service *s, uin
     c.flow[INBOUND] = flow_of(b.addrs[i], b.ports[i])
     c.flow[OUTBOUND].saddr = w.shared.servers[id].raddr
     c.flow[OUTBOUND].sport = w.shared.servers[id].rport
-    answer_hash = choose_local(w, id, p, pool, &c.flow[OUTBOUND])
+    answer_hash = choose_local(w, id, p, pool, &c.flow[OUTBOUND], &former)
     if answer_hash == 0:
         connection_give(t, index)
         return drop_for_service(w, i, NO_LOCAL_PORT, s.id, INBOUND)
@@ -106,9 +108,10 @@ cdef inline uint8_t open_connection(worker *w, uint32_t i, const service *s, uin
     c.state = SYN_SENT if s.protocol == PROTO_TCP else STATE_UDP
     c.server = id
     c.last_seen = w.now
+    if unlikely(former != NONE):
+        take_over(w, c, former, frame_at(b.pkt[i], b.l4[i]))
     connection_index(t, index, b.hash[i], answer_hash)
     timer_set(t, w.shared, index)
-    c.service = <uint16_t>s.id
     count_opened(&w.server_counts[id], c.state)
     count_new(w, s, c)
     make_room(w)
@@ -199,15 +202,21 @@ cdef inline uint8_t schedule_one(worker *w, uint32_t i) noexcept nogil:
     cdef batch *b = &w.batch
     cdef table *t = &w.table
     cdef uint32_t entry = b.entry[i]
-    if unlikely(entry == NONE or t.connections[entry >> 1].state <= STATE_RESET):
+    if unlikely(entry == NONE or t.connections[entry >> 1].state <= STATE_HELD):
         # A packet before this one in the burst may have opened the connection, or ended the one that was found.
         entry = find(t, b.addrs[i], b.ports[i], b.hash[i])
-        if unlikely(entry != NONE and t.connections[entry >> 1].state == STATE_RESET and not has_ended(w, i, entry)):
-            return schedule_reset(w, i, entry)
+        if unlikely(entry != NONE and t.connections[entry >> 1].state <= STATE_HELD):
+            if t.connections[entry >> 1].state == STATE_HELD:
+                return drop(b, i, NO_CONNECTION)  # of a server, for whom nobody is there any more
+            if not has_ended(w, i, entry):
+                return schedule_reset(w, i, entry)
     if not unlikely(entry == NONE):
         if not has_ended(w, i, entry):
             return direct(w, i, entry)
-        retire(w, entry >> 1)
+        if t.connections[entry >> 1].state == TIME_WAIT:
+            hold(w, entry >> 1)  # its server may still be
+        else:
+            retire(w, entry >> 1)
     elif is_anothers(w, i, b.addrs[i], b.ports[i], b.hash[i], BRINGS_ALL):
         return HAND  # a NIC need not keep its word: a rule ignored, a header that it cannot read
     return schedule_new(w, i)

@@ -6,11 +6,13 @@ looked at, without a test for the others."""
 from libc.stdint cimport uint8_t, uint32_t
 
 from fastpath.dpdk.eal cimport unlikely
-from fastpath.layout cimport GO_ON, INBOUND, batch, connection, server_count, service, worker
+from fastpath.layout cimport (
+    CONNECTION_ENDED, CONNECTION_TRANSLATED, GO_ON, INBOUND, batch, connection, server_count, service, worker)
 from fastpath.net.frame cimport frame_at, load32, load48, rte_be_to_cpu_32, store48
 from fastpath.net.headers cimport ETH_SRC, TCP_SEQ
-from fastpath.net.tcp cimport TCP_HAS_ACK, TCP_HAS_SYN, clamp_mss
-from fastpath.table.tcp_state cimport EVENT_RST, STATE_UDP, SYN_SENT, half_open, tcp_next
+from fastpath.net.tcp cimport TCP_HAS_ACK, TCP_HAS_SYN
+from fastpath.net.tcp_options cimport clamp_mss
+from fastpath.table.tcp_state cimport EVENT_RST, STATE_UDP, SYN_SENT, TIME_WAIT, half_open, tcp_next
 from fastpath.table.timer cimport change_state
 
 cdef extern from *:
@@ -33,7 +35,7 @@ cdef inline bint refreshes(worker *w, const connection *c, uint8_t state, uint32
 cdef inline void limit_segments(worker *w, uint32_t i, const connection *c) noexcept nogil:
     """Of a SYN or SYN-ACK, as the service wants it (B33)."""
     cdef const batch *b = &w.batch
-    cdef const service *s = w.shared.services[c.service]
+    cdef const service *s = w.shared.services[w.shared.servers[c.server].service]
     if s != NULL and s.mss and b.tcp[i] & TCP_HAS_SYN:
         clamp_mss(frame_at(b.pkt[i], b.l4[i]), s.mss)
 
@@ -46,6 +48,17 @@ cdef inline bint is_believed(worker *w, uint32_t i, const connection *c, uint32_
         return True
     seq = rte_be_to_cpu_32(load32(frame_at(w.batch.pkt[i], w.batch.l4[i] + TCP_SEQ))) + c.seq_delta[direction]
     return seq - rte_be_to_cpu_32(c.next_seq[direction]) < RESET_WINDOW
+
+
+cdef inline void progress(worker *w, uint32_t index, uint8_t state) noexcept nogil:
+    """To another state. When both ends have closed, what the server saw last is worth remembering (table/takeover.pxd),
+    until a SYN in the burst of the last FIN opens the connection again."""
+    cdef connection *c = &w.table.connections[index]
+    change_state(w, index, state)
+    if state == TIME_WAIT:
+        c.flags |= CONNECTION_ENDED
+    elif state == SYN_SENT:
+        c.flags &= CONNECTION_TRANSLATED
 
 
 cdef inline void track_one(worker *w, uint32_t i) noexcept nogil:
@@ -66,7 +79,7 @@ cdef inline void track_one(worker *w, uint32_t i) noexcept nogil:
         store48(c.client_mac, load48(frame_at(b.pkt[i], ETH_SRC)))
         c.client_port = <uint8_t>b.pkt[i].port
     if unlikely(state != c.state) and (b.event[i] != EVENT_RST or is_believed(w, i, c, direction)):
-        change_state(w, b.entry[i] >> 1, state)
+        progress(w, b.entry[i] >> 1, state)
 
 
 cdef inline void track(worker *w) noexcept nogil:

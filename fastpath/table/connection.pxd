@@ -160,9 +160,8 @@ cdef inline void connection_index(table *t, uint32_t index, uint64_t inbound_has
     index_insert(t, index << 1 | OUTBOUND, outbound_hash)
 
 
-cdef inline void connection_unindex(table *t, uint32_t index) noexcept nogil:
-    index_remove(t, index << 1 | INBOUND, connection_hash(t, index, INBOUND))
-    index_remove(t, index << 1 | OUTBOUND, connection_hash(t, index, OUTBOUND))
+cdef inline void connection_unindex(table *t, uint32_t index, uint32_t direction) noexcept nogil:
+    index_remove(t, index << 1 | direction, connection_hash(t, index, direction))
 
 
 cdef inline void prefetch_connection(const table *t, uint32_t entry) noexcept nogil:

@@ -107,6 +107,8 @@ cdef inline uint8_t gather_l4(worker *w, uint32_t i, datagram *d, uint8_t *ip, u
     if owner == w.id:
         if first:
             release(w, d, owner)
+        else:
+            write_note(w, b.pkt[i], NOTE_PORTS, d.ports)  # in case that it has to wait for a next hop
         return classify_known(w, i, ip, header, d.ports)
     if not hand_noted(w, b.pkt[i], owner, NOTE_PORTS, d.ports):
         return drop(b, i, HANDOVER_FULL)

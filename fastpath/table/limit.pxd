@@ -29,7 +29,7 @@ cdef inline uint32_t part_of(const share *limit, uint32_t worker_id) noexcept no
 
 cdef inline void count_living(worker *w, const connection *c, uint8_t state) noexcept nogil:
     """A connection is about to become `state`."""
-    w.service_counts[c.service].living += lives(state) - lives(c.state)
+    w.service_counts[w.shared.servers[c.server].service].living += lives(state) - lives(c.state)
 
 
 cdef inline void count_new(worker *w, const service *s, const connection *c) noexcept nogil:

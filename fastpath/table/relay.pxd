@@ -19,7 +19,7 @@ from fastpath.table.batch cimport drop
 from fastpath.table.connection cimport find, flow_addrs, flow_ports
 from fastpath.table.next_hop cimport address_frame, client_hop, hop_port, is_resolved
 from fastpath.table.service cimport is_no_client
-from fastpath.table.tcp_state cimport STATE_RESET
+from fastpath.table.tcp_state cimport STATE_HELD
 
 cdef extern from *:
     """
@@ -51,7 +51,7 @@ cdef inline uint8_t relay_error(worker *w, uint32_t i, uint8_t *icmp, uint32_t l
     cdef uint32_t entry = find(&w.table, addrs, ports, hash)
     cdef const connection *c = &w.table.connections[entry >> 1]
     cdef uint64_t hop
-    if entry == NONE or c.state <= STATE_RESET or load32(ip + IPV4_DST) != <be32>(addrs >> 32):
+    if entry == NONE or c.state <= STATE_HELD or load32(ip + IPV4_DST) != <be32>(addrs >> 32):
         return drop(&w.batch, i, ICMP_NO_CONNECTION)
     if compute(icmp, length) != 0:  # what it quotes is changed below: the error must be whole, not made whole
         return drop(&w.batch, i, ICMP_BAD_CHECKSUM)

@@ -10,14 +10,15 @@ from fastpath.net.headers cimport PROTO_TCP
 from fastpath.net.tcp cimport RESET_LEN, write_reset
 from fastpath.table.connection cimport flow_ports
 from fastpath.table.next_hop cimport client_hop, hop_port, is_resolved
-from fastpath.table.tcp_state cimport STATE_RESET, SYN_RECV, SYN_SENT, TIME_WAIT
+from fastpath.table.tcp_state cimport STATE_HELD, STATE_RESET, SYN_RECV, SYN_SENT, TIME_WAIT
 from fastpath.table.timer cimport change_state, retire
 from fastpath.table.tx cimport tx_add
 
 
 cdef inline void send_reset(worker *w, const connection *c, uint32_t direction, uint64_t hop) noexcept nogil:
     """A RST of this direction, as the far end would send it: its sequence number is what the near end said last that it
-    expects. One with more data on its way answers with a challenge ACK (RFC 5961 3.2), which STATE_RESET answers in turn."""
+    expects, in its own numbers, whatever is translated on the way. One with more data on its way answers with a challenge
+    ACK (RFC 5961 3.2), which STATE_RESET answers in turn."""
     cdef const flow *other = &c.flow[direction ^ 1]
     cdef uint32_t ports = <uint32_t>flow_ports(other, 0)
     cdef uint32_t port = hop_port(hop)
@@ -39,7 +40,7 @@ cdef inline void reset_connection(worker *w, uint32_t index) noexcept nogil:
     both have closed, and a RST into TIME_WAIT does harm (RFC 1337)."""
     cdef connection *c = &w.table.connections[index]
     cdef uint64_t hop = w.shared.servers[c.server].hop
-    if c.protocol != PROTO_TCP or c.state == SYN_SENT or c.state == TIME_WAIT:
+    if c.protocol != PROTO_TCP or c.state in (SYN_SENT, TIME_WAIT, STATE_HELD):
         retire(w, index)
         return
     if is_resolved(hop):

@@ -2,7 +2,8 @@
  * Owner: constant. Readers: table/tcp_state.pxd.
  *
  * Half-open until the client's ACK; a FIN of either end closes its direction only (half-close, RFC 9293 3.6), the second
- * one leads to TIME_WAIT, a RST to CLOSE, ours to RESET. Names as operators know them from netstat, seen from the client's side:
+ * one leads to TIME_WAIT; a RST to CLOSE, ours to RESET. In TIME_WAIT it ends nothing (RFC 1337): a client whose socket is
+ * gone answers a late packet so, its server takes no notice, and waits on. Names as operators know them from netstat, seen from the client's side:
  * FIN_WAIT when the client closed first, CLOSE_WAIT when the server did.
  */
 #ifndef JUPITER_TCP_STATE_H
@@ -14,7 +15,9 @@
 enum {
     STATE_FREE,
     STATE_DEAD,  /* left the index, its entry is free at the end of the turn */
-    STATE_RESET, /* we reset both ends, and answer what they still send; up to here, nothing is forwarded */
+    STATE_RESET, /* we reset both ends, and answer what they still send */
+    STATE_HELD,  /* was TIME_WAIT; its client has a new connection, and what the server saw last is kept for whoever
+                  * gets its local port. Found by the server's tuple alone. Up to here, nothing is forwarded */
     STATE_UDP,
     SYN_SENT,
     SYN_RECV,
@@ -29,7 +32,7 @@ enum {
 enum { EVENT_ACK, EVENT_SYN, EVENT_SYN_ACK, EVENT_FIN, EVENT_RST, N_EVENTS };
 
 static const char *const state_names[N_STATES] = {
-    "FREE",     "DEAD",       "RESET",     "UDP", "SYN_SENT", "SYN_RECV", "ESTABLISHED",
+    "FREE",     "DEAD",       "RESET",     "HELD", "UDP", "SYN_SENT", "SYN_RECV", "ESTABLISHED",
     "FIN_WAIT", "CLOSE_WAIT", "TIME_WAIT", "CLOSE",
 };
 
@@ -41,10 +44,10 @@ static const uint8_t tcp_events[32] = {
 };
 
 #define STAY(s) [s] = s
-#define ALL_STAY STAY(STATE_FREE), STAY(STATE_DEAD), STAY(STATE_RESET), STAY(STATE_UDP), STAY(SYN_SENT), \
+#define ALL_STAY STAY(STATE_FREE), STAY(STATE_DEAD), STAY(STATE_RESET), STAY(STATE_HELD), STAY(STATE_UDP), STAY(SYN_SENT), \
                  STAY(SYN_RECV), STAY(ESTABLISHED), STAY(FIN_WAIT), STAY(CLOSE_WAIT), STAY(TIME_WAIT), STAY(CLOSE)
-#define TO_CLOSE STAY(STATE_FREE), STAY(STATE_DEAD), STAY(STATE_RESET), STAY(STATE_UDP), [SYN_SENT] = CLOSE, \
-                 [SYN_RECV] = CLOSE, [ESTABLISHED] = CLOSE, [FIN_WAIT] = CLOSE, [CLOSE_WAIT] = CLOSE, [TIME_WAIT] = CLOSE, STAY(CLOSE)
+#define TO_CLOSE STAY(STATE_FREE), STAY(STATE_DEAD), STAY(STATE_RESET), STAY(STATE_HELD), STAY(STATE_UDP), \
+                 [SYN_SENT] = CLOSE, [SYN_RECV] = CLOSE, [ESTABLISHED] = CLOSE, [FIN_WAIT] = CLOSE, [CLOSE_WAIT] = CLOSE, STAY(TIME_WAIT), STAY(CLOSE)
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init"
@@ -71,17 +74,21 @@ static const uint8_t state_timeout[N_STATES] = {
     [STATE_UDP] = TIMEOUT_UDP,          [SYN_SENT] = TIMEOUT_TRANSITORY,   [SYN_RECV] = TIMEOUT_TRANSITORY,
     [ESTABLISHED] = TIMEOUT_ESTABLISHED, [FIN_WAIT] = TIMEOUT_TRANSITORY,   [CLOSE_WAIT] = TIMEOUT_TRANSITORY,
     [TIME_WAIT] = TIMEOUT_TRANSITORY,   [CLOSE] = TIMEOUT_CLOSED,         [STATE_RESET] = TIMEOUT_CLOSED,
+    [STATE_HELD] = TIMEOUT_TRANSITORY,
 };
 
 /* A SYN of the client opens a new connection over these at once (RFC 9293 3.10.7.4, TIME-WAIT). */
 static const uint8_t reopens[N_STATES] = {[TIME_WAIT] = 1, [CLOSE] = 1, [STATE_RESET] = 1};
+/* Their local port may be given to another connection, when none is free (table/takeover.pxd): both ends have closed, or
+ * one has reset. Not after our own resets: the server may not have heard of them. */
+static const uint8_t gives_way[N_STATES] = {[STATE_HELD] = 1, [TIME_WAIT] = 1, [CLOSE] = 1};
 /* What an operator calls an active connection (LVS: ActiveConn; there, UDP is not). Half-closed ones are on their way out. */
 static const uint8_t state_established[N_STATES] = {[STATE_UDP] = 1, [ESTABLISHED] = 1};
 /* What lc and wlc count: as LVS, 256 to 1 for what has ended or is about to. Half-open ones count in full, unlike there:
  * else the server that answers no SYN would look idle and get them all, and a new server all that come in a round trip. */
 static const uint16_t state_load[N_STATES] = {
     [STATE_UDP] = 256, [SYN_SENT] = 256, [SYN_RECV] = 256, [ESTABLISHED] = 256,
-    [FIN_WAIT] = 1,    [CLOSE_WAIT] = 1, [TIME_WAIT] = 1,  [CLOSE] = 1,         [STATE_RESET] = 1,
+    [FIN_WAIT] = 1,    [CLOSE_WAIT] = 1, [TIME_WAIT] = 1,  [CLOSE] = 1,         [STATE_RESET] = 1, [STATE_HELD] = 1,
 };
 /* These stand in the half-open list. */
 static const uint8_t half_open[N_STATES] = {[SYN_SENT] = 1, [SYN_RECV] = 1};

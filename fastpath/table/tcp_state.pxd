@@ -7,14 +7,15 @@ from fastpath.layout cimport TIMEOUT_ESTABLISHED, TIMEOUT_UDP, connection, servi
 
 cdef extern from "table/tcp_state.h" nogil:
     enum:
-        STATE_FREE, STATE_DEAD, STATE_RESET, STATE_UDP, SYN_SENT, SYN_RECV, ESTABLISHED, FIN_WAIT, CLOSE_WAIT
-        TIME_WAIT, CLOSE, N_STATES
+        STATE_FREE, STATE_DEAD, STATE_RESET, STATE_HELD, STATE_UDP, SYN_SENT, SYN_RECV, ESTABLISHED, FIN_WAIT
+        CLOSE_WAIT, TIME_WAIT, CLOSE, N_STATES
         EVENT_ACK, EVENT_SYN, EVENT_SYN_ACK, EVENT_FIN, EVENT_RST, N_EVENTS
     const char *state_names[1]
     uint8_t tcp_events[1]
-    uint8_t tcp_next[2][5][11]
+    uint8_t tcp_next[2][5][12]
     uint8_t state_timeout[1]
     uint8_t reopens[1]
+    uint8_t gives_way[1]
     uint8_t half_open[1]
     uint8_t state_established[1]
     uint16_t state_load[1]

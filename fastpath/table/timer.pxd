@@ -9,12 +9,12 @@ modulo 2^32; the wheel's slots divide that evenly.
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
 from fastpath.layout cimport (
-    LIST_DEAD, LIST_HALF_OPEN, LIST_HEADS, WHEEL_SHIFT, WHEEL_SLOTS, connection, shared, table, worker)
+    INBOUND, LIST_DEAD, LIST_HALF_OPEN, LIST_HEADS, OUTBOUND, WHEEL_SHIFT, WHEEL_SLOTS, connection, shared, table, worker)
 from fastpath.table.connection cimport connection_unindex
 from fastpath.table.limit cimport count_living
 from fastpath.table.load cimport count_state
 from fastpath.table.node cimport list_append, list_unlink
-from fastpath.table.tcp_state cimport STATE_DEAD, half_open, state_timeout, timeout_of
+from fastpath.table.tcp_state cimport STATE_DEAD, STATE_HELD, half_open, state_timeout, timeout_of
 
 cdef extern from *:
     """
@@ -66,12 +66,20 @@ cdef inline void retire(worker *w, uint32_t index) noexcept nogil:
     """Out of the index at once; the entry itself is free at the end of the turn, since packets of this burst may hold it."""
     cdef table *t = &w.table
     cdef connection *c = &t.connections[index]
-    connection_unindex(t, index)
+    if c.state != STATE_HELD:
+        connection_unindex(t, index, INBOUND)
+    connection_unindex(t, index, OUTBOUND)
     timer_unset(t, index)
     count_state(&w.server_counts[c.server], c.state, STATE_DEAD)
     count_living(w, c, STATE_DEAD)
     c.state = STATE_DEAD
     list_append(t.nodes, LIST_DEAD, index + LIST_HEADS)
+
+
+cdef inline void hold(worker *w, uint32_t index) noexcept nogil:
+    """A connection in TIME_WAIT makes way for its client's next one. Its timeout stays as it was."""
+    connection_unindex(&w.table, index, INBOUND)
+    change_state(w, index, STATE_HELD)
 
 
 cdef inline bint is_due(const shared *s, const connection *c, uint32_t now) noexcept nogil:

@@ -16,7 +16,7 @@ from fastpath.layout cimport (
     N_DROP_REASONS, SERVER_REMOVED, SERVER_RESET, VERB_FIND, VERB_SWEEP, WHEEL_SHIFT, be16, be32, client_limit, client_set,
     connection, flow, frame_ring, gather, local_pool, node, region, rss, server, server_count, service, service_count, service_map,
     share, shared, table, verb, worker)
-from fastpath.net cimport checksum, tcp
+from fastpath.net cimport checksum, tcp_options as options
 from fastpath.net.frame cimport load32, rte_cpu_to_be_32
 from fastpath.net.hash cimport hash2 as net_hash2, scale as net_scale
 from fastpath.stage cimport answer as mailbox, expire as expiry
@@ -57,6 +57,16 @@ def compute(bytes message):
     return checksum.compute(message, len(message))
 
 
+def move_numbers(bytes header, uint32_t seq, uint32_t ack, uint32_t tsval, uint32_t tsecr):
+    """(what that adds to its checksum, a TCP header with these added to its numbers)."""
+    moved = bytearray(header)
+    return options.move_numbers(<uint8_t *>moved, seq, ack, tsval, tsecr), bytes(moved)
+
+
+def timestamps_at(bytes header):
+    return options.timestamps_at(header)
+
+
 def hash2(uint64_t a, uint64_t b, uint64_t key0, uint64_t key1):
     return net_hash2(a, b, key0, key1)
 
@@ -69,7 +79,7 @@ def clamp_mss(bytes header, uint16_t mss):
     """A TCP header, and what becomes of it."""
     cdef uint8_t room[60]
     memcpy(room, <const uint8_t *>header, len(header))
-    tcp.clamp_mss(room, mss)
+    options.clamp_mss(room, mss)
     return (<char *>room)[:len(header)]
 
 
@@ -618,6 +628,10 @@ cdef class Worker:
         timer.retire(self.w, index)
         expiry.free_dead(self.w)
 
+    def end(self, uint32_t index):
+        """Both of its ends close."""
+        timer.change_state(self.w, index, tcp_state.TIME_WAIT)
+
     def touch(self, uint32_t index):
         self.w.table.connections[index].last_seen = self.w.now
 
@@ -682,18 +696,22 @@ cdef class Worker:
         return entries.home_of(&self.w.table, hashed), entries.tag_of(hashed)
 
     def choose_local(self, tuple real, list addresses, uint32_t client):
-        """Open a connection of `client` (any number) to real = (address, port); its (laddr, lport), or None."""
+        """Open a connection of `client` (any number) to real = (address, port), in the place of an ended one if it must;
+        its (laddr, lport), or None."""
         cdef local_pool *pool = block.pool_new(len(addresses))
         cdef flow answer
+        cdef uint32_t former
         for i, address in enumerate(addresses):
             (&pool.addresses[0])[i] = address
         self.s.servers[0].raddr, self.s.servers[0].rport = real
         answer.saddr, answer.sport = real
         try:
-            if local_port.choose_local(self.w, 0, &self.s.ports[0], pool, &answer) == 0:
+            if local_port.choose_local(self.w, 0, &self.s.ports[0], pool, &answer, &former) == 0:
                 return None
         finally:
             free(pool)
+        if former != NONE:
+            self.close(former)
         self.open((client, 0, 0, 0), (answer.saddr, answer.daddr, answer.sport, answer.dport), self.s.servers[0].protocol)
         return answer.daddr, (answer.dport >> 8) | (answer.dport & 0xFF) << 8
 

@@ -11,7 +11,7 @@ SIZES = {
     "struct connection": (
         64,
         "flow 0, protocol 24, state 25, flags 26, client_port 27, server 28, last_seen 32, seq_delta 36, ts_delta 44, "
-        "next_seq 48, client_mac 56, service 62",
+        "next_seq 48, client_mac 56, last_stamp 62",
     ),
     "struct bucket": (64, "tag 0, entry 16, spilled 48"),
     "struct node": (8, "next 0, prev 4"),

@@ -61,6 +61,18 @@ def test_freed_tuples_come_back_late() -> None:
     assert len(set(seen)) == 60_000
 
 
+def test_ended_tuples_in_turn() -> None:
+    """B43: where every port is held by a connection that has ended, they are taken over in the order in which they were
+    first used, so each rests as long as can be; and when none has ended, there is none."""
+    worker = probe.Worker(70_000, timeouts=(2**30,) * 4)
+    first = []
+    for n in range(64_512):
+        first.append(worker.choose_local(REAL, [0x0102000A], n))
+        worker.end(n)
+    assert [worker.choose_local(REAL, [0x0102000A], 100_000 + n) for n in range(64_512)] == first
+    assert worker.choose_local(REAL, [0x0102000A], 200_000) is None
+
+
 def test_the_order_is_not_the_ports_order() -> None:
     """RFC 6056: one port does not tell the next."""
     worker = probe.Worker(2048, timeouts=(2**30,) * 4)

@@ -49,7 +49,7 @@ CLOSINGS = {
     "the client's reset": ([(C, "R")], "CLOSE"),
     "the server's reset": ([(S, "RA")], "CLOSE"),
     "a reset within a half-close": ([(C, "FA"), (S, "R")], "CLOSE"),
-    "a reset after the close": ([(C, "FA"), (S, "FA"), (C, "R")], "CLOSE"),
+    "a reset after the close": ([(C, "FA"), (S, "FA"), (C, "R")], "TIME_WAIT"),
     "a FIN with a RST in it": ([(C, "FRA")], "CLOSE"),
 }
 TRANSITORY = {"FIN_WAIT", "CLOSE_WAIT", "TIME_WAIT"}
@@ -89,7 +89,7 @@ def test_packets_of_a_closed_connection_pass(director: Director) -> None:
     director.service()
     connection = Connection(director)
     assert connection.play((C, "FA"), (S, "FA"), (C, "A"), (S, "PA"), (C, "PA")) == "TIME_WAIT"
-    assert connection.play((C, "R"), (S, "A"), (C, "A"), (S, "FA")) == "CLOSE"
+    assert connection.play((C, "R"), (S, "A"), (C, "A"), (S, "FA")) == "TIME_WAIT"
 
 
 ENDS = {"TIME_WAIT": [(C, "FA"), (S, "FA"), (C, "A")], "CLOSE": [(C, "R")]}
@@ -104,10 +104,12 @@ def test_reopen(director: Director, end: str) -> None:
     fresh = director.send(connection.of_client("S")).one()
     assert connection.lport(fresh) != connection.lport(connection.to_server)
     assert fresh[IP].dst != connection.to_server[IP].dst  # the round went on
-    assert director.states() == ["SYN_SENT"]
+    held = ["HELD"] if end == "TIME_WAIT" else []  # for who gets the old port (test_takeover.py)
+    assert sorted(director.states()) == [*held, "SYN_SENT"]
     director.send(connection.of_server("A"), drops={"no_connection": 1})
     connection.to_server = fresh
-    assert connection.play((S, "SA"), (C, "A")) == "ESTABLISHED"
+    connection.play((S, "SA"), (C, "A"))
+    assert sorted(director.states()) == ["ESTABLISHED", *held]
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -120,7 +122,7 @@ def test_reopen_within_a_burst(director: Director, end: str) -> None:
     assert connection.lport(old) == connection.lport(connection.to_server)
     assert len({connection.lport(packet) for packet in new}) == 1
     assert connection.lport(new[0]) != connection.lport(old)
-    assert director.states() == ["SYN_SENT"]
+    assert "SYN_SENT" in director.states()
 
 
 @pytest.mark.parametrize(("before", "last"), [([], "R"), ([(S, "FA")], "FA")])

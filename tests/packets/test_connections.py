@@ -6,7 +6,7 @@ from scapy.packet import Packet
 
 from fastpath import engine
 from tests.packets.director import Director
-from tests.packets.frames import LOCAL, OTHER_SERVER, SERVER, frame, inbound, outbound, server_mac, tcp, udp
+from tests.packets.frames import LOCAL, OTHER_SERVER, SERVER, VIP, frame, inbound, outbound, server_mac, tcp, udp
 
 THIRD_SERVER = "1.1.1.5"
 

@@ -216,18 +216,6 @@ def test_a_server_that_leaves_and_comes_back(director: Director) -> None:
     assert by_server(director) == {SERVER: 2, OTHER_SERVER: 4}
 
 
-def test_a_server_that_moves(director: Director) -> None:
-    """B29: a connection counts for the service that opened it, though its server is another one's by now."""
-    director.service(limits=engine.Limits(connections=1))
-    connect(director, 1)
-    director.service([SERVER], id=1, vport=81, limits=engine.Limits(connections=1))
-    director.service([OTHER_SERVER], first=1, limits=engine.Limits(connections=1))
-    director.send(*syns([2]), drops={"service_full": 1})
-    director.send(inbound(tcp("S", sport=1, dport=81)))
-    end(director, 1)
-    director.send(*syns([2]), inbound(tcp("S", sport=2, dport=81)), drops={"service_full": 1})
-
-
 def test_a_service_that_comes_back(director: Director) -> None:
     """B29: what a service left open when it was removed is counted down as it ends: under its id the next one has its
     whole limit."""
