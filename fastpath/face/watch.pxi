@@ -34,7 +34,7 @@ def watch_begin(protocol=0, matches=(), reason=None, snap=MAX_SNAP, leaving=True
     global watching
     cdef struct_watch *x
     started()
-    need(watching == NULL, "Packets are being watched already.")
+    need(watching == NULL, "Packets are being watched already: one watch at a time.")
     x = <struct_watch *>aligned_memory(sizeof(struct_watch))
     try:
         x.protocol = <uint16_t>within(protocol, 0, 0xFFFF, "protocol")

@@ -100,7 +100,7 @@ def test_publishing_beside_running_workers(director: Director) -> None:
 
 
 def test_watching_beside_running_workers(director: Director) -> None:
-    """Watches that begin and end while packets go round: every record is whole; no packet is lost, nor goes elsewhere."""
+    """Watches that begin and end while packets go round: every record is whole; no packet is lost or goes astray."""
     director.service([SERVER, OTHER_SERVER], timeout=TIMEOUT)
     establish(director, FLOWS)
     before, seen = engine.drops(), 0
