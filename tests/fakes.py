@@ -161,6 +161,7 @@ class FakeEngine(SimpleNamespace):
 
     DROP_REASONS: ClassVar = {"no_service": "no service on this port"}
     CLIENT, VIRTUAL, LOCAL, REAL = 1, 2, 4, 8
+    TCP, UDP, ARP = 6, 17, 0x806
     SCHEDULERS: ClassVar = {"rr": 0, "wrr": 1, "ipport": 2, "iponly": 3, "lc": 4, "wlc": 5}
     MAX_SERVICES = 4
     MAX_SERVERS = 6
