@@ -108,9 +108,16 @@ def trace_row(seen: Seen) -> Json:
         "lookup": _lookup(seen) if passed else None,
         "schedule": _schedule(seen) if passed else None,
         "track": _track(seen) if passed else None,
-        "rewrite": f"{seen.left[0]} > {seen.left[1]}" if seen.left and seen.scheduled == "go_on" else None,
+        "rewrite": f"{seen.left[0]} > {seen.left[1]}" if seen.left and _goes_on(seen) else None,
         "dispatch": _dispatch(seen) if passed else _end(seen),
     }
+
+
+def _goes_on(seen: Seen) -> bool:
+    """Whether what is sent is the packet, translated, and no answer to who sent it."""
+    if seen.verdict != "send" or seen.reason or not seen.left or not seen.ends:
+        return False
+    return seen.scheduled == "go_on" or seen.left[1] != seen.ends[0]
 
 
 def _dropped(seen: Seen) -> str:
@@ -132,8 +139,12 @@ def _decided(seen: Seen, verdict: str | None) -> str | None:
             return "for the kernel"
         case "hand":
             return f"owned by the worker on lcore {seen.to}"
-        case "gone":
+        case "note":
+            return f"goes to the worker on lcore {seen.to} first, with a note"
+        case "kept":
             return "kept until more of it comes"
+        case "send" if _goes_on(seen):
+            return "an ICMP error about a connection"
         case "send":
             return _dropped(seen) if seen.reason else "answered here"
     return None
@@ -176,7 +187,7 @@ def _dispatch(seen: Seen) -> str | None:
             return f"sent by {seen.out}"
         case "punt":
             return f"to the kernel's {seen.device}"
-        case "hand":
+        case "hand" | "note":
             return f"handed to the worker on lcore {seen.to}"
         case "drop" if "drop" not in (seen.classified, seen.scheduled):
             return _dropped(seen)
@@ -192,7 +203,7 @@ def _end(seen: Seen) -> str:
 
 def capture_row(seen: Seen) -> Json | None:
     """A packet once for each time that it comes in or leaves: one that waited comes again only to be dropped."""
-    if seen.verdict == "hand" or (seen.came == "parking" and not seen.reason):
+    if seen.verdict in ("hand", "note") or (seen.came == "parking" and not seen.reason):
         return None
     return {
         "time": seen.ns,

@@ -280,6 +280,8 @@ class FakeEngine(SimpleNamespace):
         self.swept: list[int] = []
         self.sent: list[tuple[int, bytes]] = []
         self.found: list[tuple[object, ...]] = []
+        self.watched: list[tuple[object, ...]] = []
+        self.seen: list[SimpleNamespace] = []
         self.worker_counts = FakeEngine.WorkerCounters()
         self.dropped = 0
         self.services: dict[int, FakeEngine.Service] = {}
@@ -331,6 +333,17 @@ class FakeEngine(SimpleNamespace):
     ) -> "FakeEngine.Question":
         self.found.append((worker, protocol, list(matches), max_idle, cursor))
         return FakeEngine.Question(([], None if worker else 77) if not cursor else ([], None))
+
+    def watch_begin(self, *wishes: object) -> None:
+        if self.watched:
+            raise FakeEngine.EngineError("Packets are being watched already.")
+        self.watched.append(wishes)
+
+    def watch_read(self, limit: int) -> tuple[list[SimpleNamespace], int]:
+        return self.seen, limit
+
+    def watch_end(self) -> None:
+        self.watched.clear()
 
     def set_next_hop(self, server: int, port: int, mac: bytes | None) -> None:
         self.next_hops[server] = port, mac

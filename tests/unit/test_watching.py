@@ -94,7 +94,7 @@ TOLD: dict[str, tuple[Seen, dict[str, str]]] = {
         {"receive": "by jupiter0", "classify": "for the kernel", "dispatch": "to the kernel's jupiter0"},
     ),
     "answered": (
-        SEEN._replace(classified="send", scheduled=None, states=None, out="jupiter0"),
+        SEEN._replace(classified="send", scheduled=None, states=None, out="jupiter0", left=(V, C)),
         {"receive": "by jupiter0", "classify": "answered here", "dispatch": "sent by jupiter0"},
     ),
     "dropped and answered": (
@@ -125,8 +125,29 @@ TOLD: dict[str, tuple[Seen, dict[str, str]]] = {
         },
     ),
     "kept by a stage": (
-        SEEN._replace(classified="gone", scheduled=None, verdict="gone", states=None),
+        SEEN._replace(classified="kept", scheduled=None, verdict="kept", states=None),
         {"receive": "by jupiter0", "classify": "kept until more of it comes"},
+    ),
+    "another worker is asked": (
+        SEEN._replace(scheduled="note", verdict="note", to=3, states=None, left=None),
+        {
+            "receive": "by jupiter0",
+            "classify": f"tcp {C} > {V}",
+            "lookup": "no connection",
+            "schedule": "goes to the worker on lcore 3 first, with a note",
+            "dispatch": "handed to the worker on lcore 3",
+        },
+    ),
+    "an ICMP error goes on": (
+        SEEN._replace(
+            classified="send", scheduled=None, states=None, ends=("9.9.9.9", "10.0.2.1"), left=("10.0.1.1", "1.1.1.1")
+        ),
+        {
+            "receive": "by jupiter0",
+            "classify": "an ICMP error about a connection",
+            "rewrite": "10.0.1.1 > 1.1.1.1",
+            "dispatch": "sent by jupiter1",
+        },
     ),
     "waited in vain": (
         SEEN._replace(kind="ended", reason="next_hop_unresolved", reason_text="not known", verdict=None, left=None),
