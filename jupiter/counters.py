@@ -155,8 +155,8 @@ class Seen(NamedTuple):
 
     kind: passed (through the stages; with the frame as it came in by `device`; came: port, worker or parking), left (a
     frame given to `device`, or, with a reason, not taken), ended (dropped while it was parked). Verdicts of classify,
-    of schedule, and the last one: go_on, send, punt, drop, park, hand, note, kept; None: it did not come as far. found:
-    the direction, inbound or outbound. hop: device and MAC. left: source and destination with which it leaves.
+    of schedule, and the last one: go_on, send, split, punt, drop, park, hand, note, kept; None: it did not come as far.
+    found: the direction, inbound or outbound. hop: device and MAC. left: source and destination with which it leaves.
     """
 
     lcore: int

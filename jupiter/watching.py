@@ -115,7 +115,7 @@ def trace_row(seen: Seen) -> Json:
 
 def _goes_on(seen: Seen) -> bool:
     """Whether what is sent is the packet, translated, and no answer to who sent it."""
-    if seen.verdict != "send" or seen.reason or not seen.left or not seen.ends:
+    if seen.verdict not in ("send", "split") or seen.reason or not seen.left or not seen.ends:
         return False
     return seen.scheduled == "go_on" or seen.left[1] != seen.ends[0]
 
@@ -185,6 +185,8 @@ def _dispatch(seen: Seen) -> str | None:
     match seen.verdict:
         case "send":
             return f"sent by {seen.out}"
+        case "split":
+            return f"sent by {seen.out}, in pieces: it is longer than the MTU there"
         case "punt":
             return f"to the kernel's {seen.device}"
         case "hand" | "note":
@@ -198,7 +200,7 @@ def _end(seen: Seen) -> str:
     """Of a frame that no packet before told of."""
     if seen.reason:
         return _dropped(seen)
-    return f"sent by {seen.device}, of the kernel or of the director itself"
+    return f"sent by {seen.device}: of the kernel, of the director itself, or a piece of what was too long"
 
 
 def capture_row(seen: Seen) -> Json | None:

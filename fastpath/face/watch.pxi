@@ -1,6 +1,7 @@
 # Following packets: what workers note of them while somebody watches (table/watch.pxd). Part of engine.pyx.
 
-VERDICTS = {GO_ON: "go_on", SEND: "send", PUNT: "punt", DROP: "drop", PARK: "park", HAND: "hand", GONE: "note", KEPT: "kept"}
+VERDICTS = {GO_ON: "go_on", SEND: "send", SPLIT: "split", PUNT: "punt", DROP: "drop", PARK: "park", HAND: "hand",
+            GONE: "note", KEPT: "kept"}
 SEEN_KINDS = {SEEN_PASSED: "passed", SEEN_LEFT: "left", SEEN_ENDED: "ended"}
 CAME_FROM = {CAME_FROM_PORT: "port", CAME_FROM_WORKER: "worker", CAME_FROM_PARKING: "parking"}
 
@@ -114,7 +115,7 @@ cdef tuple end_of(const ends *e, uint32_t n):
 
 
 cdef describe_seen(uint32_t worker, seen *s):
-    cdef bint sent = s.verdict == SEND
+    cdef bint sent = s.verdict == SEND or s.verdict == SPLIT
     return Seen(
         worker, s.ns, SEEN_KINDS[s.kind], CAME_FROM[s.came], s.port, s.length,
         PyBytes_FromStringAndSize(<const char *>(s + 1), s.stored),

@@ -138,6 +138,18 @@ TOLD: dict[str, tuple[Seen, dict[str, str]]] = {
             "dispatch": "handed to the worker on lcore 3",
         },
     ),
+    "sent in pieces": (
+        SEEN._replace(verdict="split", found="inbound"),
+        {
+            "receive": "by jupiter0",
+            "classify": f"tcp {C} > {V}",
+            "lookup": f"inbound of the connection {C} > {V}, {L} > {R}",
+            "schedule": f"next hop {MAC} by jupiter1",
+            "track": "SYN_SENT",
+            "rewrite": f"{L} > {R}",
+            "dispatch": "sent by jupiter1, in pieces: it is longer than the MTU there",
+        },
+    ),
     "an ICMP error goes on": (
         SEEN._replace(
             classified="send", scheduled=None, states=None, ends=("9.9.9.9", "10.0.2.1"), left=("10.0.1.1", "1.1.1.1")
@@ -155,7 +167,7 @@ TOLD: dict[str, tuple[Seen, dict[str, str]]] = {
     ),
     "of the kernel": (
         SEEN._replace(kind="left", verdict=None, left=None),
-        {"dispatch": "sent by jupiter0, of the kernel or of the director itself"},
+        {"dispatch": "sent by jupiter0: of the kernel, of the director itself, or a piece of what was too long"},
     ),
 }
 
