@@ -252,8 +252,8 @@ class Seen(NamedTuple):
     classified: str | None
     scheduled: str | None
     verdict: str | None
-    """What classify and schedule said, and what it was in the end: go_on, send, split (sent in
-    pieces), punt, drop, park, hand, note (to another worker, with a note), kept (by a stage). None: it did not come as far."""
+    """What classify and schedule said, and what it was in the end: go_on, send, split (sent in pieces), punt, drop, park,
+    hand, note (to another worker, with a note), kept (by a stage). None: it did not come as far."""
     found: int | None
     """The direction of the connection that lookup found: 0 inbound, 1 outbound."""
     client: tuple[bytes, int] | None

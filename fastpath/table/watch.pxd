@@ -83,9 +83,10 @@ cdef extern from *:
     """
     #include <time.h>
     static inline void __pyx_f_8fastpath_5table_5watch_observe(struct worker *, const struct watch *, uint32_t) APART RARE;
-    static inline uint32_t __pyx_f_8fastpath_5table_5watch_send_watched(struct worker *, const struct watch *, uint32_t) APART RARE;
-    static inline void __pyx_f_8fastpath_5table_5watch_log_end(struct worker *, const struct watch *, struct rte_mbuf *, uint8_t,
-                                                               uint8_t) APART RARE;
+    static inline uint32_t __pyx_f_8fastpath_5table_5watch_send_watched(struct worker *, const struct watch *,
+                                                                        uint32_t) APART RARE;
+    static inline void __pyx_f_8fastpath_5table_5watch_log_end(struct worker *, const struct watch *, struct rte_mbuf *,
+                                                               uint8_t, uint8_t) APART RARE;
     static inline uint64_t now_ns(void) {
         struct timespec t;
         clock_gettime(CLOCK_REALTIME, &t);
