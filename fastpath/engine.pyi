@@ -230,8 +230,8 @@ class Seen(NamedTuple):
     """What a worker has seen, by watch_begin(). ns: since 1970. An end is (address, port), port 0 where there is none.
 
     kind `passed`: a packet that went through the stages, with its frame as it came in by `port`; came: from that port,
-    from another worker, or from the parking, where it had waited. `left`: a frame given to `port`; or, with a reason,
-    one that the port did not take. `ended`: a packet dropped while it was parked.
+    from another worker, from the parking, where it had waited, or, a fragment, from its home. `left`: a frame given to `port`; or, with a reason,
+    one that the port did not take. `ended`: a packet dropped while it waited.
     """
 
     worker: int

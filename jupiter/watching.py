@@ -126,7 +126,11 @@ def _dropped(seen: Seen) -> str:
 
 
 def _receive(seen: Seen) -> str:
-    came = {"worker": ", from another worker", "parking": ", after it has waited for its server's MAC address"}
+    came = {
+        "worker": ", from another worker",
+        "parking": ", after it has waited for its server's MAC address",
+        "home": ", a fragment with the ports of its first one",
+    }
     return f"by {seen.device}{came.get(seen.came, '')}"
 
 
@@ -141,6 +145,8 @@ def _decided(seen: Seen, verdict: str | None) -> str | None:
             return f"owned by the worker on lcore {seen.to}"
         case "note":
             return f"goes to the worker on lcore {seen.to} first, with a note"
+        case "park":
+            return "waits for its first fragment"
         case "kept":
             return "kept until more of it comes"
         case "send" if _goes_on(seen):
@@ -205,7 +211,7 @@ def _end(seen: Seen) -> str:
 
 def capture_row(seen: Seen) -> Json | None:
     """A packet once for each time that it comes in or leaves: one that waited comes again only to be dropped."""
-    if seen.verdict in ("hand", "note") or (seen.came == "parking" and not seen.reason):
+    if seen.verdict in ("hand", "note") or seen.classified == "park" or (seen.came == "parking" and not seen.reason):
         return None
     return {
         "time": seen.ns,

@@ -3,7 +3,8 @@
 VERDICTS = {GO_ON: "go_on", SEND: "send", SPLIT: "split", PUNT: "punt", DROP: "drop", PARK: "park", HAND: "hand",
             GONE: "note", KEPT: "kept"}
 SEEN_KINDS = {SEEN_PASSED: "passed", SEEN_LEFT: "left", SEEN_ENDED: "ended"}
-CAME_FROM = {CAME_FROM_PORT: "port", CAME_FROM_WORKER: "worker", CAME_FROM_PARKING: "parking"}
+CAME_FROM = {CAME_FROM_PORT: "port", CAME_FROM_WORKER: "worker", CAME_FROM_PARKING: "parking",
+             CAME_FROM_HOME: "home"}
 
 cdef struct_watch *watching = NULL
 cdef uint32_t lost_before[64]  # MAX_WORKERS

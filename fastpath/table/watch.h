@@ -18,7 +18,7 @@ enum { KEPT = 254 /* it left the batch, and a stage has it */, NOT_REACHED = 255
 enum { AT_RECEIVED, AT_FOUND, AT_SCHEDULED, AT_REWRITTEN, AT_DISPATCHED };
 
 enum { SEEN_PASSED, SEEN_LEFT, SEEN_ENDED };
-enum { CAME_FROM_PORT, CAME_FROM_WORKER, CAME_FROM_PARKING };
+enum { CAME_FROM_PORT, CAME_FROM_WORKER, CAME_FROM_PARKING, CAME_FROM_HOME /* a fragment, with its ports */ };
 enum { KNOWS_NOTHING, KNOWS_ADDRESSES, KNOWS_PORTS };
 
 /* A frame's own two ends: saddr | daddr << 32; sport | dport << 16 | protocol << 32, as in struct batch. */
@@ -36,7 +36,8 @@ struct ends {
 };
 
 /* A record, the first `stored` bytes of its frame behind it. PASSED: what each stage made of a packet. LEFT: a frame given
- * to a port, or, with a reason, not taken by it. ENDED: a packet that had waited for its server, and is dropped. */
+ * to a port, or, with a reason, not taken by it. ENDED: a packet that had waited for its server or
+ * its first fragment, and is dropped. */
 struct seen {
     uint32_t size; /* with the frame; 0: the rest of the log is empty, go on at its begin */
     uint32_t length, stored;

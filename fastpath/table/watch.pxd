@@ -24,6 +24,7 @@ from fastpath.net.headers cimport (
 from fastpath.table.connection cimport find, tuple_hash
 from fastpath.table.frame_ring cimport load_acquire, store_release
 from fastpath.table.match cimport end_matches
+from fastpath.table.note cimport NOTE_PORTS, note_kind
 from fastpath.table.service cimport address_kind
 from fastpath.table.tcp_state cimport STATE_DEAD
 
@@ -35,7 +36,7 @@ cdef extern from "table/watch.h" nogil:
         NO_REASON, ANY_REASON, KEPT, NOT_REACHED
         AT_RECEIVED, AT_FOUND, AT_SCHEDULED, AT_REWRITTEN, AT_DISPATCHED
         SEEN_PASSED, SEEN_LEFT, SEEN_ENDED
-        CAME_FROM_PORT, CAME_FROM_WORKER, CAME_FROM_PARKING
+        CAME_FROM_PORT, CAME_FROM_WORKER, CAME_FROM_PARKING, CAME_FROM_HOME
         KNOWS_NOTHING, KNOWS_ADDRESSES, KNOWS_PORTS
 
     struct view:
@@ -255,6 +256,8 @@ cdef inline void follow_received(worker *w, const watch *x, watch_log *log) noex
         f = &(&log.followed[0])[log.n]
         f.seen = begin_record(x, SEEN_PASSED, b.pkt[i], b.pkt[i].port)
         f.seen.came = CAME_FROM_PORT if b.fresh else CAME_FROM_PARKING if i < b.n_parked else CAME_FROM_WORKER
+        if note_kind(w, i) == NOTE_PORTS:
+            f.seen.came = CAME_FROM_HOME
         f.seen.view = v
         f.seen.ends = own_ends(w, &v, False)
         f.pkt = b.pkt[i]

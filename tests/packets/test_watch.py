@@ -7,6 +7,7 @@ from socket import inet_aton
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP
+from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 from fastpath import engine
@@ -187,6 +188,33 @@ def test_a_parked_packet_that_waits_in_vain(director: Director) -> None:
         director.send(drops={"next_hop_unresolved": 1})
         (seen,) = watch.look()
     assert (seen.kind, seen.frame, seen.reason) == ("ended", syn, "next_hop_unresolved")
+
+
+def test_a_fragment_is_followed_home_and_on(director: Director) -> None:
+    """B35: one that waits for its first one shows so, and comes again with its connection, which all its ends then meet."""
+    director.service(protocol=engine.UDP)
+    first, later = (frame(p) for p in Ether(inbound(udp(data=bytes(1600))))[IP].fragment(1000))
+    with watching() as watch:
+        engine.run_once([later], now=director.seconds())
+        seen = watch.passed()
+        assert (seen.classified, seen.verdict, seen.ends) == ("park", "park", (end(CLIENT, 0), end(VIP, 0)))
+        engine.run_once([first], now=director.seconds())
+        opens, follows = watch.look()
+    assert (opens.came, opens.classified, opens.verdict, opens.server) == ("port", "go_on", "send", 0)
+    assert (follows.came, follows.classified, follows.verdict, follows.found) == ("home", "go_on", "send", 0)
+    assert (follows.client, follows.real) == (end(CLIENT, 1000), end(SERVER, 53))
+
+
+def test_a_fragment_that_waits_in_vain(director: Director) -> None:
+    """It is told of when its time is over, under its reason."""
+    director.service(protocol=engine.UDP)
+    later = frame(Ether(inbound(udp(data=bytes(1600))))[IP].fragment(1000)[1])
+    with watching(reason="fragment_expired") as watch:
+        engine.run_once([later], now=director.seconds())
+        director.later(3)
+        engine.run_once([], now=director.seconds())
+        (seen,) = watch.look()
+    assert (seen.kind, seen.frame, seen.reason) == ("ended", later, "fragment_expired")
 
 
 def test_one_burst_with_gaps(director: Director) -> None:

@@ -138,6 +138,10 @@ TOLD: dict[str, tuple[Seen, dict[str, str]]] = {
             "dispatch": "handed to the worker on lcore 3",
         },
     ),
+    "a fragment waits": (
+        SEEN._replace(classified="park", scheduled=None, verdict="park", states=None),
+        {"receive": "by jupiter0", "classify": "waits for its first fragment"},
+    ),
     "sent in pieces": (
         SEEN._replace(verdict="split", found="inbound"),
         {
@@ -204,6 +208,8 @@ CAPTURED: dict[str, tuple[Seen, str | None, list[str]]] = {
     "it has waited": (SEEN._replace(came="parking"), None, []),
     "another worker tells of it": (SEEN._replace(verdict="hand"), None, []),
     "handed over by another": (SEEN._replace(came="worker"), "in", []),
+    "a fragment waits": (SEEN._replace(classified="park", verdict="park"), None, []),
+    "a fragment has its ports": (SEEN._replace(came="home"), "in", []),
 }
 
 
