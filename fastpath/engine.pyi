@@ -230,8 +230,8 @@ class Seen(NamedTuple):
     """What a worker has seen, by watch_begin(). ns: since 1970. An end is (address, port), port 0 where there is none.
 
     kind `passed`: a packet that went through the stages, with its frame as it came in by `port`; came: from that port,
-    from another worker, from the parking, where it had waited, or, a fragment, from its home. `left`: a frame given to `port`; or, with a reason,
-    one that the port did not take. `ended`: a packet dropped while it waited.
+    from another worker, from the parking, where it had waited, or, a fragment, from its home. `left`: a frame given to
+    `port`; or, with a reason, one that the port did not take. `ended`: a packet dropped while it waited.
     """
 
     worker: int
@@ -252,8 +252,8 @@ class Seen(NamedTuple):
     classified: str | None
     scheduled: str | None
     verdict: str | None
-    """What classify and schedule said, and what it was in the end: go_on, send, split (sent in pieces), punt, drop, park,
-    hand, note (to another worker, with a note), kept (by a stage). None: it did not come as far."""
+    """What classify and schedule said, and what it was in the end: go_on, send, split (sent in pieces), punt, drop,
+    park, hand, note (to another worker, with a note), kept (by a stage). None: it did not come as far."""
     found: int | None
     """The direction of the connection that lookup found: 0 inbound, 1 outbound."""
     client: tuple[bytes, int] | None
