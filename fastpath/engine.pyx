@@ -39,7 +39,8 @@ from fastpath.table.service_map cimport (
 from fastpath.table.tcp_state cimport state_names, timeout_of
 from fastpath.table.tx cimport tx_add
 from fastpath.table.watch cimport (
-    ANY_REASON, CAME_FROM_HOME, CAME_FROM_PARKING, CAME_FROM_PORT, CAME_FROM_WORKER, KEPT, KNOWS_NOTHING, LOG_BYTES, MAX_SNAP, NO_REASON,
+    ANY_REASON, CAME_FROM_HOME, CAME_FROM_PARKING, CAME_FROM_PORT, CAME_FROM_WORKER, KEPT,
+    KNOWS_NOTHING, LOG_BYTES, MAX_SNAP, NO_REASON,
     PROTOCOL_ARP, PROTOCOL_OTHER, SEEN_ENDED, SEEN_LEFT, SEEN_PASSED, ends, seen, view, watch_log)
 from fastpath.table.watch cimport watch as struct_watch
 from fastpath.worker cimport worker_main, worker_turn

@@ -191,7 +191,7 @@ def test_a_parked_packet_that_waits_in_vain(director: Director) -> None:
 
 
 def test_a_fragment_is_followed_home_and_on(director: Director) -> None:
-    """B35: one that waits for its first one shows so, and comes again with its connection, which all its ends then meet."""
+    """B35: one that waits for its first one shows so, and comes again with its connection and all four ends."""
     director.service(protocol=engine.UDP)
     first, later = (frame(p) for p in Ether(inbound(udp(data=bytes(1600))))[IP].fragment(1000))
     with watching() as watch:

@@ -85,7 +85,7 @@ def test_drops_are_captured_with_their_reason(lab: Laboratory, service: VirtualS
     assert rows
     assert {(row["ip.src"], row["ip.dst"]) for row in rows} == {(CLIENT, VIP)}
     assert {row["frame.comment"] for row in rows} == {
-        "dropped, no_service: a virtual address, and no service on this port|lcore 1"
+        "dropped, no_service: a virtual address, and no service on this port, the sender is told|lcore 1"
     }
 
 
