@@ -154,9 +154,10 @@ class Seen(NamedTuple):
     """What became of a packet that is watched. ns: since 1970. Ends are ADDRESS:PORT, or ADDRESS without a port.
 
     kind: passed (through the stages; with the frame as it came in by `device`; came: port, worker, parking or home),
-    left (a frame given to `device`, or, with a reason, not taken), ended (dropped while it waited). Verdicts of classify,
-    of schedule, and the last one: go_on, send, split, punt, drop, park, hand, note, kept; None: it did not come as far.
-    found: the direction, inbound or outbound. hop: device and MAC. left: source and destination with which it leaves.
+    left (a frame given to `device`, or, with a reason, not taken), ended (dropped while it waited). Verdicts of
+    classify, of schedule, and the last one: go_on, send, split, punt, drop, park, hand, note, kept; None: it did not
+    come as far. found: the direction, inbound or outbound. hop: device and MAC. left: source and destination with
+    which it leaves.
     """
 
     lcore: int
