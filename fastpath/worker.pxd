@@ -39,7 +39,6 @@ cdef inline uint32_t worker_turn(worker *w, uint32_t now) noexcept nogil:
     cdef uint64_t handed_in = w.handed_in
     cdef const watch *watching
     w.time += <uint64_t><int64_t><int32_t>(now - w.now)
-    w.now = now
     for source in range(2 * w.shared.n_ports):  # before what a port brings, what came before and waits
         n = take_in(w, source >> 1, source & 1)
         if n:
