@@ -28,6 +28,11 @@ VIRTUAL: Final = 2
 LOCAL: Final = 4
 REAL: Final = 8
 """Ends of a connection: bits of Match.ends."""
+ARP: Final = 0x806
+NO_PROTOCOL: Final = 0xFFFF
+"""Protocols of Seen beside those of IPv4: a frame that is neither IPv4 nor ARP has none."""
+MAX_SNAP: Final[int]
+"""Bytes of a frame that Seen holds at most."""
 MAX_WRR_SLOTS: Final[int]
 """Sum of a service's weights, divided by their greatest common divisor, that one schedule can hold."""
 
@@ -224,6 +229,54 @@ class Question(Generic[_Answer]):
 
     def result(self) -> _Answer:
         """The answer; waits for it."""
+
+class Seen(NamedTuple):
+    """What a worker has seen, by watch_begin(). ns: since 1970. An end is (address, port), port 0 where there is none.
+
+    kind `passed`: a packet that went through the stages, with its frame as it came in by `port`; came: from that port,
+    from another worker, from the parking, where it had waited, or, a fragment, from its home. `left`: a frame given to
+    `port`; or, with a reason, one that the port did not take. `ended`: a packet dropped while it waited.
+    """
+
+    worker: int
+    ns: int
+    kind: str
+    came: str
+    port: int
+    length: int
+    """Of the whole frame."""
+    frame: bytes
+    """Its first `snap` bytes."""
+    reason: str | None
+    """Drop reason. With the verdict `send`, the packet was dropped under it, and what is sent is the answer to it."""
+    protocol: int
+    """Of IPv4, or ARP, or NO_PROTOCOL."""
+    ends: tuple[tuple[bytes, int], tuple[bytes, int]] | None
+    """Source and destination; of ARP, sender and target."""
+    classified: str | None
+    scheduled: str | None
+    verdict: str | None
+    """What classify and schedule said, and what it was in the end: go_on, send, split (sent in pieces), punt, drop,
+    park, hand, note (to another worker, with a note), kept (by a stage). None: it did not come as far."""
+    found: int | None
+    """The direction of the connection that lookup found: 0 inbound, 1 outbound."""
+    client: tuple[bytes, int] | None
+    virtual: tuple[bytes, int] | None
+    local: tuple[bytes, int] | None
+    real: tuple[bytes, int] | None
+    """The ends that are known: those of its connection, where it has one, else of the packet."""
+    server: int | None
+    """Id of the server that its connection goes to, or for which it waits."""
+    states: tuple[str, str] | None
+    """Of its connection, before and after the burst that the packet was in."""
+    hop: tuple[int, bytes] | None
+    """Port and MAC that it goes to."""
+    left: tuple[tuple[bytes, int], tuple[bytes, int]] | None
+    """Source and destination with which it leaves."""
+    out: int | None
+    """The port for which it is."""
+    to: int | None
+    """The worker that it is handed to."""
 
 class Usage(NamedTuple):
     """Connections of a worker to servers whose next hop is on this port, and its local ports there.
@@ -446,6 +499,28 @@ def send(worker: int, port: int, frames: Sequence[bytes]) -> Question[int]:
 
 def connections(worker: int, protocol: int, cursor: int = 0, limit: int = 1024) -> tuple[list[Connection], int | None]:
     """find() without conditions, and its answer."""
+
+def watch_begin(
+    protocol: int = 0,
+    matches: Sequence[Match] = (),
+    reason: str | None = None,
+    snap: int = ...,
+    leaving: bool = True,
+) -> None:
+    """Have the workers note packets, from now until watch_end(); one such watch at a time.
+
+    A packet matches if it is of this protocol (0: any) and all conditions hold, each for one of its connection's ends.
+    As long as that is not known it has two: client and virtual, or, when it is for a local address, real and local.
+    reason: only packets dropped under it; "any": under any. snap: 64 to MAX_SNAP. leaving: frames given to ports too;
+    else of these only those that no packet of the stages became, and those that a port did not take. Each worker has
+    room for 4 MB."""
+
+def watch_read(limit: int = 1024) -> tuple[list[Seen], int]:
+    """What was noted since the last time, in the order of time, at most `limit` of each worker; and how many more there
+    were for which there was no room."""
+
+def watch_end() -> None:
+    """Returns when no worker notes anything any more; what was not read is gone. Nothing where nobody watches."""
 
 def run_once(
     frames: Sequence[bytes | tuple[int, bytes] | tuple[int, bytes, int]],

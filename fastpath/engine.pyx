@@ -38,6 +38,11 @@ from fastpath.table.service_map cimport (
     map_drop_service, map_find, map_has_room, map_key, map_new, map_put, map_put_service)
 from fastpath.table.tcp_state cimport state_names, timeout_of
 from fastpath.table.tx cimport tx_add
+from fastpath.table.watch cimport (
+    ANY_REASON, CAME_FROM_HOME, CAME_FROM_PARKING, CAME_FROM_PORT, CAME_FROM_WORKER, KEPT,
+    KNOWS_NOTHING, LOG_BYTES, MAX_SNAP, NO_REASON,
+    PROTOCOL_ARP, PROTOCOL_OTHER, SEEN_ENDED, SEEN_LEFT, SEEN_PASSED, ends, seen, view, watch_log)
+from fastpath.table.watch cimport watch as struct_watch
 from fastpath.worker cimport worker_main, worker_turn
 
 
@@ -56,6 +61,9 @@ cdef extern from *:
 
 cdef extern from "<stdlib.h>" nogil:
     int posix_memalign(void **memory, size_t alignment, size_t n)
+
+cdef extern from "<sys/mman.h>" nogil:
+    int munmap(void *memory, size_t n)
 
 cdef extern from "<unistd.h>" nogil:
     int usleep(unsigned int microseconds)
@@ -97,11 +105,15 @@ Usage = namedtuple("Usage", "worker port tcp udp local_ports least_free")
 Memory = namedtuple("Memory", "socket heap_size free_size alloc_size greatest_free_size alloc_count free_count")
 PortInfo = namedtuple(
     "PortInfo", "driver mac rx_queues tx_queues rx_size tx_size link_up link_speed_mbps steering steering_reason woken_by")
+Seen = namedtuple(
+    "Seen", "worker ns kind came port length frame reason protocol ends classified scheduled verdict found client virtual "
+    "local real server states hop left out to")
 Area = namedtuple("Area", "name address length")
 Handles = namedtuple("Handles", "take_turn worker pool rx_ring tx_ring")
 
 globals().update(MAX_SERVICES=MAX_SERVICES, MAX_SERVERS=MAX_SERVERS, MAX_PORTS=MAX_PORTS, MAX_WRR_SLOTS=MAX_WRR_SLOTS)
 globals().update(CLIENT=END_CLIENT, VIRTUAL=END_VIRTUAL, LOCAL=END_LOCAL, REAL=END_REAL, MAX_MATCHES=MAX_MATCHES)
+globals().update(MAX_SNAP=MAX_SNAP, ARP=PROTOCOL_ARP, NO_PROTOCOL=PROTOCOL_OTHER)
 
 cdef enum:
     RING_PORT_SLOTS = 4096
@@ -168,4 +180,5 @@ include "face/ports.pxi"
 include "face/publish.pxi"
 include "face/counters.pxi"
 include "face/questions.pxi"
+include "face/watch.pxi"
 include "face/by_hand.pxi"

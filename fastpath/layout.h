@@ -417,6 +417,7 @@ struct shared {
     uint32_t n_ports, n_workers, mtu; /* mtu: the largest that a packet buffer holds */
     uint32_t least_mtu; /* of all ports: what is no longer needs no look at its way out */
     uint32_t stopping;
+    const struct watch *watch; /* table/watch.h; NULL while nobody watches */
     uint8_t idle_adaptive; /* workers without packets sleep */
     struct rss *inbound; /* says who owns what clients send; NULL: our hash does */
     uint8_t refuses;       /* tells clients what is not served; else such packets go in silence */

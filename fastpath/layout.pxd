@@ -201,6 +201,7 @@ cdef extern from "layout.h" nogil:
         rte_rcu_qsbr *rcu
         uint32_t timeouts[4]
         uint32_t n_ports, n_workers, mtu, least_mtu, stopping
+        const void *watch  # struct watch, of table/watch.pxd
         uint8_t idle_adaptive
         bell kernel_bell
         rss *inbound

@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from fastpath.dpdk.eal cimport (
-    rte_rcu_qsbr_quiescent, rte_rcu_qsbr_thread_offline, rte_rcu_qsbr_thread_online, rte_rdtsc)
+    rte_rcu_qsbr_quiescent, rte_rcu_qsbr_thread_offline, rte_rcu_qsbr_thread_online, rte_rdtsc, unlikely)
 from fastpath.idle cimport rest, sharpen_timers, stay_up
 from fastpath.layout cimport port as struct_port
 from fastpath.layout cimport worker
@@ -19,6 +19,7 @@ from fastpath.stage.schedule cimport schedule
 from fastpath.stage.track cimport track
 from fastpath.table.clock cimport clock_ms
 from fastpath.table.frame_ring cimport load_acquire
+from fastpath.table.watch cimport AT_DISPATCHED, AT_FOUND, AT_RECEIVED, AT_REWRITTEN, AT_SCHEDULED, observe, watch
 
 
 cdef inline uint32_t take_in(worker *w, uint32_t port, uint32_t fresh) noexcept nogil:
@@ -36,17 +37,29 @@ cdef inline uint32_t worker_turn(worker *w, uint32_t now) noexcept nogil:
     """One turn at `now` (ms); returns the packets received, or, of none, those that it only sent for others."""
     cdef uint32_t source, n, packets = 0
     cdef uint64_t handed_in = w.handed_in
+    cdef const watch *watching
     w.time += <uint64_t><int64_t><int32_t>(now - w.now)
     for source in range(2 * w.shared.n_ports):  # before what a port brings, what came before and waits
         n = take_in(w, source >> 1, source & 1)
         if n:
+            watching = <const watch *>w.shared.watch  # read once: the main thread may change it at any time
+            if unlikely(watching != NULL):
+                observe(w, watching, AT_RECEIVED)
             classify(w)
             lookup(w)
+            if unlikely(watching != NULL):
+                observe(w, watching, AT_FOUND)
             schedule(w)
+            if unlikely(watching != NULL):
+                observe(w, watching, AT_SCHEDULED)
             track(w)
             rewrite(w)
             punt(w)
+            if unlikely(watching != NULL):
+                observe(w, watching, AT_REWRITTEN)
             dispatch(w)
+            if unlikely(watching != NULL):
+                observe(w, watching, AT_DISPATCHED)
             packets += n
     answer(w)
     flush(w)

@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from base64 import b64decode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Any
@@ -11,8 +12,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
-from jupiter import VERSION, commands, completion, exits, files, manual, options, output, render
-from jupiter.commands import Command
+from jupiter import VERSION, commands, completion, exits, files, manual, options, output, pcapng, render
+from jupiter.commands import FOLLOWING, MAX_SNAPLEN, Answer, Command
 from jupiter.control.client import Client
 from jupiter.errors import JupiterError
 from jupiter.own import NAME, OWN, OWN_TITLE, Documented, usage_of
@@ -35,6 +36,12 @@ class TableCommand(Documented):
             # -1 is a wrong weight, not an unknown option
             context_settings={"ignore_unknown_options": True},
         )
+        self._names = [f"--{p.name}" for p in command.options]
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """The table's own options beside click's."""
+        own = [name for name in self._names if incomplete.startswith("-") and name.startswith(incomplete)]
+        return [*super().shell_complete(ctx, incomplete), *map(CompletionItem, own)]
 
 
 class CommandLine(click.Group):
@@ -83,8 +90,49 @@ def _run(ctx: click.Context, command: Command, words: Sequence[str]) -> None:
     with Client(options.socket_path(ctx)) as service:
         for draft in drafts:
             service.draft(draft)
+        if command.answer is Answer.PACKETS:
+            _capture(service, command, params, as_json)
+            return
         lines = _answer(service, command, params, as_json)
-        output.write(lines) if target == "-" else files.write(target, lines)
+        if target == "-":
+            output.write(lines, at_once=command.answer in FOLLOWING)
+        else:
+            files.write(target, lines)
+
+
+def _capture(service: Client, command: Command, params: dict[str, str], as_json: bool) -> None:
+    """Into a file that exists from the first answer on: an error leaves one that was there as it was."""
+    pages = service.pages(command.name, **params)
+    first = next(pages)
+    packets = lost = 0
+    target = params["file"]
+    capture = pcapng.Capture(f"{NAME} {VERSION}", int(params.get("snaplen", MAX_SNAPLEN)))
+    with files.growing(target) as write:
+        if not as_json:
+            write(capture.begin())
+        with suppress(KeyboardInterrupt):  # how an operator ends it
+            for rows in chain([first], pages):
+                seen = [row for row in rows if "lost" not in row]
+                write(b"".join(_line(row) if as_json else _block(capture, row) for row in seen))
+                packets += len(seen)
+                lost += sum(row.get("lost", 0) for row in rows)
+    missing = f", {lost} more are missing: they came faster than they could be read" if lost else ""
+    click.echo(f"{packets} packets in {'standard output' if target == '-' else target}{missing}.", err=True)
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    return f"{json.dumps(row)}\n".encode()
+
+
+def _block(capture: pcapng.Capture, row: Mapping[str, Any]) -> bytes:
+    return capture.packet(
+        row["dev"],
+        row["time"],
+        b64decode(row["frame"]),
+        row["length"],
+        arrives=row["direction"] == "in",
+        comments=row["comments"],
+    )
 
 
 def _split_target(command: Command, words: Sequence[str]) -> tuple[Sequence[str], str]:

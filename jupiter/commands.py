@@ -49,25 +49,37 @@ class Answer(Enum):
     TABLE = auto()  # a page {"rows": [{key: value}], "cursor": where the next page begins or null}
     LINES = auto()  # the same, printed as `key: value, key: value`
     TEXT = auto()  # a page whose rows are lines of text
+    TRACE = auto()  # a page whose rows are packets, as they come: what each stage decided
+    PACKETS = auto()  # the same: whole frames, which jupiter-ctl writes into `file`
 
     @property
     def paged(self) -> bool:
-        return self in (Answer.TABLE, Answer.LINES, Answer.TEXT)
+        return self in (Answer.TABLE, Answer.LINES, Answer.TEXT, *FOLLOWING)
+
+
+FOLLOWING: Final = (Answer.TRACE, Answer.PACKETS)
+"""Answers that go on until their time is over."""
 
 
 REQUIRED: Final = object()
 
 
 class Parameter(NamedTuple):
-    """is_new: names something that the command creates, so nothing that is there already can be meant."""
+    """is_new: names something that the command creates, so nothing that is there already can be meant.
+
+    is_option: in a shell it is given as --name VALUE, anywhere behind the command's name.
+    """
 
     name: str
     kind: Kind
     default: object = REQUIRED
     is_new: bool = False
+    is_option: bool = False
 
     @property
     def usage(self) -> str:
+        if self.is_option:
+            return f"[--{self.name} {self.kind.metavar}]"
         return self.kind.metavar if self.default is REQUIRED else f"[{self.kind.metavar}]"
 
 
@@ -80,7 +92,8 @@ class Column(NamedTuple):
 class Command:
     """help: a line. details: more, for the manual. examples: words behind `jupiter-ctl`, as they can be pasted.
 
-    to_file: jupiter-ctl takes a FILE behind the parameters, and writes the answer there.
+    to_file: jupiter-ctl takes a FILE behind the parameters, and writes the answer there. private: shows what clients
+    and servers say to each other, which not everybody may see who may look at counters.
     """
 
     name: str
@@ -93,22 +106,30 @@ class Command:
     details: str = ""
     examples: tuple[str, ...] = ()
     to_file: bool = False
+    private: bool = False
+
+    @property
+    def positional(self) -> tuple[Parameter, ...]:
+        return tuple(p for p in self.parameters if not p.is_option)
+
+    @property
+    def options(self) -> tuple[Parameter, ...]:
+        return tuple(p for p in self.parameters if p.is_option)
 
     @property
     def arguments(self) -> str:
-        """What stands behind the name in a shell."""
-        return " ".join([*(p.usage for p in self.parameters), *(["[FILE]"] if self.to_file else [])])
+        """What stands behind the name in a shell, but for options."""
+        return " ".join([*(p.usage for p in self.positional), *(["[FILE]"] if self.to_file else [])])
 
     @property
     def usage(self) -> str:
         json = "[--json]" if self.answer is not Answer.NOTHING else ""
-        return " ".join(filter(None, [self.name, self.arguments, json]))
+        return " ".join(filter(None, [self.name, self.arguments, *(p.usage for p in self.options), json]))
 
     def bind(self, words: Sequence[str]) -> dict[str, str]:
         """Shell words -> parameters by name, as they go over the wire."""
-        params: dict[str, str] = {}
-        rest = list(words)
-        for parameter in self.parameters:
+        params, rest = self._bind_options(words)
+        for parameter in self.positional:
             taken, rest = rest[: parameter.kind.words], rest[parameter.kind.words :]
             least = 1 if parameter.kind.words == ALL else parameter.kind.words
             if len(taken) < least and (taken or parameter.default is REQUIRED):
@@ -118,6 +139,23 @@ class Command:
         if rest:
             raise self._refuse("Too many parameters")
         return params
+
+    def _bind_options(self, words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+        """Those that are given, and the other words."""
+        params: dict[str, str] = {}
+        rest: list[str] = []
+        names = {f"--{p.name}": p for p in self.options}
+        left = iter(words)
+        for word in left:
+            name, equals, value = word.partition("=")
+            if name not in names:
+                rest.append(word)
+                continue
+            given = value if equals else next(left, None)
+            if given is None:
+                raise self._refuse(f"{name} is without its {names[name].kind.metavar}")
+            params[names[name].name] = given
+        return params, rest
 
     def validate(self, params: Mapping[str, object]) -> dict[str, object]:
         """Parameters by name, as they came over the wire -> typed arguments of the handler, defaults filled in."""
@@ -172,6 +210,27 @@ MARKS = Kind(
 )
 CLIENT = Kind("IP", "the unicast IPv4 address of a client", terms.client)
 CLIENT_RATE = Kind("QPS", f"{attributes.RATE_EXPECTED} (0: none is admitted)", terms.rate)
+MATCH = Kind(
+    "MATCH ...",
+    "any of tcp, udp, icmp, arp, drop=REASON, drop=any, and up to 4 of "
+    "[client=|vip=|local=|rs=]ADDRESS[/LENGTH][:PORT] or :PORT",
+    terms.wanted,
+    words=ALL,
+    beginnings=(*terms.FRAMES, *(f"{end}=" for end in terms.ENDS), "drop=any"),
+)
+TARGET = Kind("FILE", "the name of a file, at most 255 characters; - is standard output", terms.file_name)
+MAX_TRACED, MAX_CAPTURED = 10_000, 1_000_000
+MAX_WATCH = 3600
+MIN_SNAPLEN, MAX_SNAPLEN = 64, 16384
+"""Bytes."""
+TRACED = Kind("N", f"a number of packets from 1 to {MAX_TRACED}", lambda v: terms.number(v, 1, MAX_TRACED))
+CAPTURED = Kind("N", f"a number of packets from 1 to {MAX_CAPTURED}", lambda v: terms.number(v, 1, MAX_CAPTURED))
+WATCH_TIME = Kind("SEC", f"seconds from 1 to {MAX_WATCH}", lambda v: terms.number(v, 1, MAX_WATCH))
+SNAPLEN = Kind(
+    "BYTES",
+    f"bytes of each packet from {MIN_SNAPLEN} to {MAX_SNAPLEN}",
+    lambda v: terms.number(v, MIN_SNAPLEN, MAX_SNAPLEN),
+)
 CURSOR = Kind("CURSOR", "the cursor of an earlier answer", terms.text)
 
 THE_SERVICE = Parameter("service", SERVICE)
@@ -563,6 +622,68 @@ _CONNECTIONS = (
     ),
 )
 
+_WHAT_MATCHES = (
+    "A packet is taken when every condition of MATCH holds, each for one of the four ends of its connection, in both "
+    "directions. As long as its connection is not known, and where there is none, a packet has two ends: its source is "
+    "the client and its destination the vip, or, when it is for a local address, rs and local. A packet that opens a "
+    "connection has all four. Other packets, those from and for the kernel too, are known by their addresses in the "
+    "same way. One watch runs at a time; it ends with its count, after its seconds, and with jupiter-ctl. Each worker "
+    "has room for 4 MB of what is not read yet: of more the number is told. Packets never wait for that. The read-only "
+    "socket does not answer this command."
+)
+_THE_MATCH = Parameter("match", MATCH, default=terms.Wanted())
+_FOR_SECONDS = Parameter("seconds", WATCH_TIME, default=60, is_option=True)
+
+_PACKETS = (
+    Command(
+        "trace",
+        "Follow packets through the stages, and print what each stage decided.",
+        (_THE_MATCH, Parameter("count", TRACED, default=100, is_option=True), _FOR_SECONDS),
+        Answer.TRACE,
+        tuple(
+            Column(key, key)
+            for key in (
+                *("time", "lcore", "dev", "packet", "drop"),
+                *("receive", "classify", "lookup", "schedule", "track", "rewrite", "dispatch"),
+            )
+        ),
+        private=True,
+        details=f"{_WHAT_MATCHES} A packet that another worker owns is printed by both, one that waited for its "
+        "server's MAC address again when it goes on; states of the connection are those before and after the burst "
+        "that the packet came in. time is in nanoseconds since 1970. A row of --json with the key `lost` tells how "
+        "many packets are missing.",
+        examples=(
+            "trace tcp client=1.1.1.1 --count 10",
+            "trace rs=1.1.1.3:80 --seconds 5",
+            "trace drop=any",
+            "trace vip=10.0.1.1:8888 drop=no_server --json",
+        ),
+    ),
+    Command(
+        "capture",
+        "Write packets, as they come in and as they leave, into a pcapng file; drop reasons are comments.",
+        (
+            Parameter("file", TARGET),
+            _THE_MATCH,
+            Parameter("count", CAPTURED, default=10_000, is_option=True),
+            _FOR_SECONDS,
+            Parameter("snaplen", SNAPLEN, default=MAX_SNAPLEN, is_option=True),
+        ),
+        Answer.PACKETS,
+        tuple(Column(key, key) for key in ("time", "dev", "direction", "length", "frame", "comments")),
+        private=True,
+        details=f"{_WHAT_MATCHES} Every packet stands there as it came in, and once more as it left, with its "
+        "direction, device and lcore; with drop=REASON only those that were dropped. FILE - is standard output, as "
+        "for `| tshark -r -`. Ctrl-C ends it: what was written by then is a whole file. A new file is readable by its "
+        "owner alone. With --json rows go there instead, one a line; frame is in base64.",
+        examples=(
+            "capture web.pcapng tcp vip=10.0.1.1:8888",
+            "capture dropped.pcapng drop=any --seconds 600",
+            "capture - client=1.1.1.1 --snaplen 128",
+        ),
+    ),
+)
+
 _NETWORK = (
     Command(
         "netdev/ipaddr",
@@ -676,6 +797,7 @@ GROUPS: Final[Mapping[str, tuple[Command, ...]]] = {
     "Real servers": _SERVERS,
     "Configuration": _CONFIGURATION,
     "Connections": _CONNECTIONS,
+    "Packets": _PACKETS,
     "Network": _NETWORK,
     "Counters": _COUNTERS,
     "The service": _THE_SERVICE_ITSELF,

@@ -15,7 +15,7 @@ from click.shell_completion import (
 )
 
 from jupiter import options
-from jupiter.commands import CLIENT, SERVER, SERVICE, Command, Kind, Parameter
+from jupiter.commands import CLIENT, MATCH, SERVER, SERVICE, TARGET, Command, Kind, Parameter
 from jupiter.control.client import Client
 from jupiter.errors import JupiterError
 from jupiter.manual import Section
@@ -48,11 +48,13 @@ def words_of(command: Command) -> Complete:
     """What completes the words behind a command."""
 
     def complete(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-        before = ctx.params.get("words") or ()
+        before = _without_options(command, ctx.params.get("words") or ())
+        if before is None:
+            return []
         parameter, word = _parameter_at(command, len(before))
         if parameter is None and word > 0:
             return []
-        if parameter is None or parameter.kind.is_file:
+        if parameter is None or parameter.kind.is_file or parameter.kind is TARGET:
             return [CompletionItem(incomplete, type="file")] if parameter or command.to_file else []
         found = dict(_suggestions(ctx, parameter, word, before))
         return [CompletionItem(value, help=text) for value, text in found.items() if value.startswith(incomplete)]
@@ -60,9 +62,22 @@ def words_of(command: Command) -> Complete:
     return complete
 
 
+def _without_options(command: Command, words: Sequence[str]) -> list[str] | None:
+    """The words that are no option's; None: the value of one comes next."""
+    names = {f"--{p.name}" for p in command.options}
+    rest = []
+    left = iter(words)
+    for word in left:
+        if word not in names:
+            rest += [] if word.partition("=")[0] in names else [word]
+        elif next(left, None) is None:
+            return None
+    return rest
+
+
 def _parameter_at(command: Command, position: int) -> tuple[Parameter | None, int]:
     """The parameter that a word belongs to and the word's number in it; or None, and its number behind them all."""
-    for parameter in command.parameters:
+    for parameter in command.positional:
         if position < parameter.kind.words:
             return parameter, position
         position -= parameter.kind.words
@@ -75,6 +90,8 @@ def _suggestions(ctx: click.Context, parameter: Parameter, word: int, before: Se
         yield from live(ctx, before)
     else:
         yield from ((fixed, None) for fixed in kind.choices(word))
+    if kind is MATCH:
+        yield from ((f"drop={row['reason']}", row["description"]) for row in _rows(ctx, "drops"))
 
 
 def _services(ctx: click.Context, _before: Sequence[str]) -> Suggestions:

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address
 from typing import NamedTuple, Protocol
 
 from jupiter.model import Change, Model, ServerKey, ServiceKey
-from jupiter.terms import Search
+from jupiter.terms import Search, Wanted
 
 
 class ServerTraffic(NamedTuple):
@@ -150,6 +150,51 @@ class Connection(NamedTuple):
     timeout: int
 
 
+class Seen(NamedTuple):
+    """What became of a packet that is watched. ns: since 1970. Ends are ADDRESS:PORT, or ADDRESS without a port.
+
+    kind: passed (through the stages; with the frame as it came in by `device`; came: port, worker, parking or home),
+    left (a frame given to `device`, or, with a reason, not taken), ended (dropped while it waited). Verdicts of
+    classify, of schedule, and the last one: go_on, send, split, punt, drop, park, hand, note, kept; None: it did not
+    come as far. found: the direction, inbound or outbound. hop: device and MAC. left: source and destination with
+    which it leaves.
+    """
+
+    lcore: int
+    ns: int
+    kind: str
+    device: str
+    length: int
+    frame: bytes
+    came: str = "port"
+    reason: str | None = None
+    reason_text: str = ""
+    protocol: str = ""
+    ends: tuple[str, str] | None = None
+    classified: str | None = None
+    scheduled: str | None = None
+    verdict: str | None = None
+    found: str | None = None
+    client: str | None = None
+    virtual: str | None = None
+    local: str | None = None
+    real: str | None = None
+    states: tuple[str, str] | None = None
+    hop: tuple[str, str] | None = None
+    left: tuple[str, str] | None = None
+    out: str | None = None
+    to: int | None = None
+
+
+class Watch(Protocol):
+    """Packets are watched until end()."""
+
+    def read(self, limit: int) -> tuple[Sequence[Seen], int]:
+        """What was seen since the last time, about so many at most; and how many were lost, for nobody read them."""
+
+    def end(self) -> None: ...
+
+
 class Neighbour(Protocol):
     """An entry of the kernel's neighbour table. mac: 6 bytes, or None while unresolved."""
 
@@ -198,6 +243,9 @@ class View(Protocol):
 
     def connections(self, search: Search, cursor: str) -> Awaitable[tuple[Sequence[Connection], str | None]]:
         """One page, which may be empty, and where the next begins (None: that was the last). The first begins at ""."""
+
+    def watch(self, wanted: Wanted, snaplen: int, leaving: bool) -> Watch:
+        """Raises JupiterError: "watch-busy" where somebody watches. leaving: with all frames on their way out."""
 
     def count_devices_from_zero(self) -> None: ...
 

@@ -4,9 +4,10 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from jupiter.errors import JupiterError
 
@@ -38,7 +39,37 @@ def write(name: str, lines: Iterable[str]) -> None:
                 return out.writelines(f"{line}\n" for line in lines)
         _replace(path, before, lines)
     except OSError as error:
-        raise JupiterError("file-unwritable", f"Cannot write {name}: {error.strerror or error}.") from None
+        raise _unwritable(name, error) from None
+
+
+@contextmanager
+def growing(name: str) -> Iterator[Callable[[bytes], None]]:
+    """A file that begins empty; what is written can be read by others at once. `-` is standard output. A new one is its
+    owner's alone. Raises "file-unwritable"."""
+
+    def write(data: bytes) -> None:
+        try:
+            out.write(data)
+            out.flush()
+        except BrokenPipeError:  # whoever reads it has left
+            raise
+        except OSError as error:
+            raise _unwritable(name, error) from None
+
+    if name == "-":
+        out: BinaryIO = sys.stdout.buffer
+        yield write
+        return
+    try:
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    except (OSError, ValueError) as error:  # ValueError: a name with a null byte
+        raise _unwritable(name, error) from None
+    with os.fdopen(fd, "wb") as out:
+        yield write
+
+
+def _unwritable(name: str, error: OSError | ValueError) -> JupiterError:
+    return JupiterError("file-unwritable", f"Cannot write {name}: {getattr(error, 'strerror', None) or error}.")
 
 
 def _replace(path: Path, before: os.stat_result | None, lines: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from socket import inet_ntoa
@@ -22,10 +22,11 @@ from jupiter.counters import (
     Drop,
     Heap,
     LocalPorts,
+    Seen,
     WorkerTraffic,
 )
 from jupiter.errors import JupiterError
-from jupiter.terms import Search
+from jupiter.terms import Condition, Search, Wanted
 
 PAGE = 1024
 """Connections in one page of a dump."""
@@ -155,15 +156,81 @@ class Gauges:
             raise JupiterError("invalid-argument", "Invalid cursor, expected that of an earlier answer.")
         worker, protocol = int(place[1]), int(search.protocol or 0)
         with engine_errors("engine-failed"):
-            question = engine.find(worker, protocol, _matches(search), search.max_idle, int(place[2]), PAGE)
+            question = engine.find(worker, protocol, _matches(search.conditions), search.max_idle, int(place[2]), PAGE)
             found, position = await answered(question)
         following = (
             f"{worker}:{position}" if position is not None else f"{worker + 1}:0" if worker + 1 < workers else None
         )
         return [_connection(c) for c in found], following
 
+    def watch(self, wanted: Wanted, snaplen: int, leaving: bool) -> Watched:
+        reason = wanted.drop
+        if reason not in (None, "any", *engine.DROP_REASONS):
+            raise JupiterError(
+                "invalid-argument", f"Unknown drop reason {reason}, expected any or one of those that `drops` lists."
+            )
+        protocol = _PROTOCOLS[wanted.protocol] if wanted.protocol else 0
+        with engine_errors("watch-busy"):
+            engine.watch_begin(protocol, _matches(wanted.conditions), reason, snaplen, leaving)
+        return Watched({port.number: port.device for port in self._ports}, self.worker_lcores())
+
     def workers(self) -> int:
         return len(engine.progress())
+
+
+class Watched:
+    """The engine's one watch (counters.Watch), with names for what it calls by numbers."""
+
+    def __init__(self, devices: Mapping[int, str], lcores: Sequence[int]) -> None:
+        self._devices = devices
+        self._lcores = lcores
+
+    def read(self, limit: int) -> tuple[list[Seen], int]:
+        found, lost = engine.watch_read(max(1, limit // len(self._lcores)))
+        return [self._named(seen) for seen in found], lost
+
+    def end(self) -> None:
+        engine.watch_end()
+
+    def _named(self, s: engine.Seen) -> Seen:
+        return Seen(
+            lcore=self._lcores[s.worker],
+            ns=s.ns,
+            kind=s.kind,
+            device=self._devices[s.port],
+            length=s.length,
+            frame=s.frame,
+            came=s.came,
+            reason=s.reason,
+            reason_text=engine.DROP_REASONS[s.reason] if s.reason else "",
+            protocol=_NAMES.get(s.protocol, f"protocol {s.protocol}"),
+            ends=_pair(s.ends),
+            classified=s.classified,
+            scheduled=s.scheduled,
+            verdict=s.verdict,
+            found=None if s.found is None else ("inbound", "outbound")[s.found],
+            client=_end(s.client),
+            virtual=_end(s.virtual),
+            local=_end(s.local),
+            real=_end(s.real),
+            states=s.states,
+            hop=(self._devices[s.hop[0]], s.hop[1].hex(":")) if s.hop else None,
+            left=_pair(s.left),
+            out=None if s.out is None else self._devices[s.out],
+            to=None if s.to is None else self._lcores[s.to],
+        )
+
+
+def _end(end: tuple[bytes, int] | None) -> str | None:
+    return _end_text(end) if end else None
+
+
+def _end_text(end: tuple[bytes, int]) -> str:
+    return f"{inet_ntoa(end[0])}:{end[1]}" if end[1] else inet_ntoa(end[0])
+
+
+def _pair(ends: tuple[tuple[bytes, int], tuple[bytes, int]] | None) -> tuple[str, str] | None:
+    return (_end_text(ends[0]), _end_text(ends[1])) if ends else None
 
 
 @contextmanager
@@ -229,7 +296,11 @@ def _connection(c: engine.Connection) -> Connection:
 _ENDS = {"client": engine.CLIENT, "vip": engine.VIRTUAL, "local": engine.LOCAL, "rs": engine.REAL}
 
 
-def _matches(search: Search) -> list[engine.Match]:
+_PROTOCOLS = {"tcp": engine.TCP, "udp": engine.UDP, "icmp": 1, "arp": engine.ARP}
+_NAMES = {number: name for name, number in _PROTOCOLS.items()}
+
+
+def _matches(conditions: Iterable[Condition]) -> list[engine.Match]:
     return [
         engine.Match(
             sum(_ENDS[end] for end in condition.ends),
@@ -237,5 +308,5 @@ def _matches(search: Search) -> list[engine.Match]:
             condition.network.netmask.packed if condition.network else bytes(4),
             condition.port,
         )
-        for condition in search.conditions
+        for condition in conditions
     ]

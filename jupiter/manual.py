@@ -66,6 +66,7 @@ _FILE = ("FILE", "Where to write it; - is standard output, and so is none.")
 
 def _parameter(parameter: Parameter) -> tuple[str, str]:
     kind = parameter.kind
+    term = f"--{parameter.name} {kind.metavar}" if parameter.is_option else kind.metavar
     expected = kind.expected.removeprefix(f"{kind.metavar}, ")
     sentence = f"{expected[0].upper()}{expected[1:]}."
     if parameter.kind.is_file:
@@ -74,4 +75,4 @@ def _parameter(parameter: Parameter) -> tuple[str, str]:
         sentence += " Without it the present one is shown."
     elif parameter.default is not REQUIRED and parameter.default != {}:
         sentence += f" Default: {parameter.default}."
-    return kind.metavar, sentence
+    return term, sentence

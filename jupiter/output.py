@@ -7,10 +7,14 @@ from collections.abc import Iterable
 from jupiter.errors import JupiterError
 
 
-def write(lines: Iterable[str]) -> None:
-    """As they come. Raises BrokenPipeError where the reader has left, and "file-unwritable"."""
+def write(lines: Iterable[str], *, at_once: bool = False) -> None:
+    """As they come; at_once: each is there to be read before the next is waited for. Raises BrokenPipeError where the
+    reader has left, and "file-unwritable"."""
     try:
-        sys.stdout.writelines(f"{line}\n" for line in lines)
+        for line in lines:
+            sys.stdout.write(f"{line}\n")
+            if at_once:
+                sys.stdout.flush()
         sys.stdout.flush()
     except BrokenPipeError:
         raise

@@ -1,5 +1,7 @@
 """Answers as text for people."""
 
+import json
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Final
@@ -25,6 +27,10 @@ def text(command: Command, answer: Any) -> Iterator[str]:
             return chain.from_iterable(map(_headed_record, answer))
         case Answer.TEXT:
             return iter(answer)
+        case Answer.TRACE:
+            return chain.from_iterable(map(_traced, answer))
+        case Answer.PACKETS:
+            return (json.dumps(row) for row in answer)
         case Answer.NOTHING:
             return iter(())
 
@@ -54,6 +60,20 @@ def _headed_record(values: Mapping[str, Any]) -> Iterator[str]:
     heading, *rest = values.items()
     yield from record(dict([heading]))
     yield from record(dict(rest), "  ")
+
+
+_STAGES: Final = ("receive", "classify", "lookup", "schedule", "track", "rewrite", "dispatch")
+
+
+def _traced(row: Mapping[str, Any]) -> Iterator[str]:
+    """A packet, and a line for each stage that had something to do with it."""
+    if "lost" in row:
+        yield f"... {row['lost']} packets are missing here: more came than could be read"
+        return
+    seconds, nanoseconds = divmod(row["time"], 1_000_000_000)
+    clock = time.strftime("%H:%M:%S", time.localtime(seconds))
+    yield f"{clock}.{nanoseconds:09} lcore {row['lcore']}  {row['packet']}"
+    yield from (f"    {stage:<8}  {row[stage]}" for stage in _STAGES if row[stage] is not None)
 
 
 def _cell(value: Any) -> str:

@@ -8,11 +8,12 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from functools import partial
 from ipaddress import IPv4Network
 from itertools import islice
 from typing import Final
 
-from jupiter import commands, comparison, handmade, services
+from jupiter import commands, comparison, handmade, services, watching
 from jupiter.commands import Command
 from jupiter.counters import Published
 from jupiter.errors import JupiterError, shorten
@@ -23,7 +24,8 @@ from jupiter.model import Change, Model, Policy, ServiceKey, Services, VirtualSe
 from jupiter.pages import PAGE, Json
 from jupiter.session import Session
 from jupiter.state import Notes, StateFile
-from jupiter.terms import Condition, Search
+from jupiter.terms import Condition, Search, Wanted
+from jupiter.watching import Watching
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,8 @@ SAVE_SECONDS: Final = 0.2
 """From a change by hand to its place in the state file, at most; changes in between share one write."""
 RETRY_SECONDS: Final = 10.0
 """After a write that failed."""
+TRACED_BYTES: Final = 128
+"""Of a packet, for its line in a trace: all headers."""
 
 
 class Listing:
@@ -69,6 +73,8 @@ class Running:
         self._one_at_a_time = asyncio.Lock()
         self._parsing = {read_only: asyncio.Lock() for read_only in (False, True)}
         """Reading a text takes thirty times its size: one after the other, and those who may only read apart."""
+        self._watcher = ""
+        """Who was the last to watch packets."""
         self._unsaved = asyncio.Event()
         self._ending = asyncio.Event()
         self._saver: asyncio.Task[None] | None = None
@@ -80,6 +86,8 @@ class Running:
             "reload": self._reload,
             "stop": self._end,
             "vs/conn-report": self._conn_report,
+            "trace": self._trace,
+            "capture": self._capture,
         }
 
     async def begin(self, configured: Services) -> None:
@@ -120,6 +128,10 @@ class Running:
         changes = command.changes_with(arguments)
         if changes and session.read_only:
             raise JupiterError("read-only", f"Command {command.name} changes something, and this socket only reads.")
+        if command.private and session.read_only:
+            raise JupiterError(
+                "read-only", f"Command {command.name} shows what is in packets, and this socket is not for that."
+            )
         if command.name in self._own:
             return await self._own[command.name](session, **arguments)
         if changes:
@@ -209,6 +221,50 @@ class Running:
             count.update(connection.client[0] for connection in found)
         return ({"ip": ip, "count": n} for ip, n in count.most_common())
 
+    async def _trace(self, session: Session, match: Wanted, count: int, seconds: int, cursor: str) -> Json:
+        begin = partial(self._watch, session, "trace", match, TRACED_BYTES, False, watching.trace_row, count, seconds)
+        return await self._watching(session, cursor, begin)
+
+    async def _capture(
+        self, session: Session, file: str, match: Wanted, count: int, seconds: int, snaplen: int, cursor: str
+    ) -> Json:
+        begin = partial(self._watch, session, "capture", match, snaplen, True, watching.capture_row, count, seconds)
+        return await self._watching(session, cursor, begin)
+
+    def _watch(
+        self,
+        session: Session,
+        command: str,
+        wanted: Wanted,
+        snaplen: int,
+        leaving: bool,
+        row: watching.Row,
+        count: int,
+        seconds: int,
+    ) -> Watching:
+        try:
+            seen = self._datapath.watch(wanted, snaplen, leaving)
+        except JupiterError as error:
+            if error.code == "watch-busy" and self._watcher:
+                by = f"Packets are being watched already, by {self._watcher}: one watch at a time."
+                raise JupiterError(error.code, by) from None
+            raise
+        self._watcher = str(session)
+        watch = Watching(seen, row, count, seconds)
+        session.at_end(watch.close)
+        log.info("packets are watched", extra=each(command=command, seconds=seconds, by=session))
+        return watch
+
+    async def _watching(self, session: Session, cursor: str, begin: Callable[[], Watching]) -> Json:
+        """The next page of the connection's watch, or of a new one."""
+        if not cursor:
+            if isinstance(session.kept, Watching):
+                session.kept.close()
+            session.kept = begin()
+        if not isinstance(session.kept, Watching):
+            raise _NO_LISTING
+        return await session.kept.page(cursor)
+
     async def _end(self, session: Session) -> None:
         log.info("change", extra=each(command="stop", by=session))
         self._stop()
@@ -250,7 +306,12 @@ def _difference(model: Model, wanted: Services, policy: Policy) -> tuple[Change,
     return Change(change.put, change.removed, policy), comparison.figures(model.services, change)
 
 
+_NO_LISTING: Final = JupiterError(
+    "invalid-argument", "Invalid cursor, expected that of the last answer on this connection."
+)
+
+
 def _listing(session: Session) -> Listing:
     if not isinstance(session.kept, Listing):
-        raise JupiterError("invalid-argument", "Invalid cursor, expected that of the last answer on this connection.")
+        raise _NO_LISTING
     return session.kept

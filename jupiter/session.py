@@ -5,6 +5,8 @@ same connection (apply, diff, check) takes the whole. It is for that command alo
 A draft of which a piece was refused is never taken in part: whoever asks for it gets the error that the piece got.
 """
 
+from collections.abc import Callable
+
 from jupiter.errors import JupiterError
 
 MAX_DRAFT = 64 << 20
@@ -64,6 +66,7 @@ class Session:
         self.read_only = read_only
         self.kept: object = None
         self._budget = budget or DraftBudget()
+        self._endings: list[Callable[[], None]] = []
         self._draft: bytearray | None = None  # and no list of pieces: empty ones cost memory too
         self._spoiled: JupiterError | None = None
 
@@ -71,6 +74,16 @@ class Session:
         """For the log: `uid 0 (root) pid 123`."""
         name = f" ({self.user})" if self.user else ""
         return f"uid {self.uid}{name} pid {self.pid}"
+
+    def at_end(self, do: Callable[[], None]) -> None:
+        """Have this done when the connection is over, if the session ends before the service does."""
+        self._endings.append(do)
+
+    def end(self) -> None:
+        """The connection is over."""
+        self.drop_draft()
+        for do in self._endings:
+            do()
 
     @property
     def has_draft(self) -> bool:

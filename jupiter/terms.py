@@ -107,11 +107,14 @@ def marks(words: Sequence[str]) -> dict[str, Any]:
 
 
 ENDS = ("client", "vip", "local", "rs")
+FRAMES = ("tcp", "udp", "icmp", "arp")
+"""What a packet can be, beside what we do not name."""
+ANY_REASON = "any"
 MAX_CONDITIONS = 4
 
 
 class Condition(NamedTuple):
-    """One end of a connection is within `network` (None: anywhere) and has this port (0: any)."""
+    """One end of a connection (of a packet) is within `network` (None: anywhere) and has this port (0: any)."""
 
     ends: tuple[str, ...]
     network: IPv4Network | None
@@ -126,6 +129,30 @@ class Search(NamedTuple):
     max_idle: float | None = None
 
 
+class Wanted(NamedTuple):
+    """Packets to be watched. protocol: one of FRAMES. drop: a reason, ANY_REASON, or None: also what is not dropped."""
+
+    protocol: str | None = None
+    conditions: tuple[Condition, ...] = ()
+    drop: str | None = None
+
+    def __str__(self) -> str:
+        return "every packet"
+
+
+def wanted(value: object) -> Wanted:
+    """`tcp client=1.1.1.1 drop=no_service`, in any order; as conditions(), but none is needed."""
+    words = text(value).split()
+    protocols = {w.lower() for w in words if w.lower() in FRAMES}
+    drops = {w[len("drop=") :].lower() for w in words if w.lower().startswith("drop=")}
+    rest = [w for w in words if w.lower() not in FRAMES and not w.lower().startswith("drop=")]
+    if len(protocols) > 1 or len(drops) > 1 or len(rest) > MAX_CONDITIONS:
+        raise ValueError
+    if any(not drop.replace("_", "").isalnum() or not drop.isascii() or len(drop) > 40 for drop in drops):
+        raise ValueError
+    return Wanted(next(iter(protocols), None), tuple(map(_condition, rest)), next(iter(drops), None))
+
+
 def conditions(value: object) -> Search:
     """`tcp client=1.1.1.1 rs=1.1.1.0/24:80 :8888`, in any order."""
     words = text(value).split()
@@ -138,6 +165,7 @@ def conditions(value: object) -> Search:
 
 def _condition(word: str) -> Condition:
     end, equals, rest = word.rpartition("=")
+    end = "vip" if end.lower() == "vs" else end
     if equals and end.lower() not in ENDS:
         raise ValueError
     where, colon, port = rest.partition(":")

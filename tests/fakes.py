@@ -16,6 +16,7 @@ from jupiter.counters import (
     Drop,
     Heap,
     LocalPorts,
+    Seen,
     ServerTraffic,
     ServiceTraffic,
     WorkerTraffic,
@@ -25,7 +26,7 @@ from jupiter.model import Change, Device, LocalAddress, Model, ServerKey, Servic
 from jupiter.running import Running
 from jupiter.session import Session
 from jupiter.state import StateFile
-from jupiter.terms import Search
+from jupiter.terms import Search, Wanted
 
 T = TypeVar("T")
 
@@ -43,6 +44,24 @@ class FakeNeighbour(NamedTuple):
     age_seconds: float
 
 
+class FakeWatch:
+    """Sees what `waiting` holds, which may grow; `lost` is told once."""
+
+    def __init__(self, seen: Sequence[Seen]) -> None:
+        self.waiting = list(seen)
+        self.lost = 0
+        self.ended = False
+
+    def read(self, limit: int) -> tuple[list[Seen], int]:
+        assert not self.ended
+        taken, self.waiting = self.waiting[:limit], self.waiting[limit:]
+        lost, self.lost = self.lost, 0
+        return taken, lost
+
+    def end(self) -> None:
+        self.ended = True
+
+
 class FakeDatapath:
     """A data plane that carries nothing: it holds the model and answers with made-up counters, all different."""
 
@@ -53,6 +72,10 @@ class FakeDatapath:
         self.changes: list[Change] = []
         self.searches: list[Search] = []
         self.from_zero = 0
+        self.seen: list[Seen] = []
+        """What a watch sees at once."""
+        self.watched: list[tuple[Wanted, int, bool]] = []
+        self.watches: list[FakeWatch] = []
         self.renamed: dict[str, str] = {}
         self._connections = [
             Connection(
@@ -90,6 +113,13 @@ class FakeDatapath:
             )
             for d in self.model.devices
         ]
+
+    def watch(self, wanted: Wanted, snaplen: int, leaving: bool) -> FakeWatch:
+        if self.watches and not self.watches[-1].ended:
+            raise JupiterError("watch-busy", "Packets are being watched already.")
+        self.watched.append((wanted, snaplen, leaving))
+        self.watches.append(FakeWatch(self.seen))
+        return self.watches[-1]
 
     def count_devices_from_zero(self) -> None:
         self.from_zero += 1
@@ -131,6 +161,7 @@ class FakeEngine(SimpleNamespace):
 
     DROP_REASONS: ClassVar = {"no_service": "no service on this port"}
     CLIENT, VIRTUAL, LOCAL, REAL = 1, 2, 4, 8
+    TCP, UDP, ARP = 6, 17, 0x806
     SCHEDULERS: ClassVar = {"rr": 0, "wrr": 1, "ipport": 2, "iponly": 3, "lc": 4, "wlc": 5}
     MAX_SERVICES = 4
     MAX_SERVERS = 6
@@ -249,6 +280,8 @@ class FakeEngine(SimpleNamespace):
         self.swept: list[int] = []
         self.sent: list[tuple[int, bytes]] = []
         self.found: list[tuple[object, ...]] = []
+        self.watched: list[tuple[object, ...]] = []
+        self.seen: list[SimpleNamespace] = []
         self.worker_counts = FakeEngine.WorkerCounters()
         self.dropped = 0
         self.services: dict[int, FakeEngine.Service] = {}
@@ -300,6 +333,17 @@ class FakeEngine(SimpleNamespace):
     ) -> "FakeEngine.Question":
         self.found.append((worker, protocol, list(matches), max_idle, cursor))
         return FakeEngine.Question(([], None if worker else 77) if not cursor else ([], None))
+
+    def watch_begin(self, *wishes: object) -> None:
+        if self.watched:
+            raise FakeEngine.EngineError("Packets are being watched already.")
+        self.watched.append(wishes)
+
+    def watch_read(self, limit: int) -> tuple[list[SimpleNamespace], int]:
+        return self.seen, limit
+
+    def watch_end(self) -> None:
+        self.watched.clear()
 
     def set_next_hop(self, server: int, port: int, mac: bytes | None) -> None:
         self.next_hops[server] = port, mac

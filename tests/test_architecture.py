@@ -24,6 +24,9 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "comparison": {"attributes", "model", "services", "terms"},
     "state": {"", "handmade", "ini", "model"},
     "counters": {"model", "terms"},
+    "dissect": set(),
+    "pcapng": set(),
+    "watching": {"counters", "dissect", "errors", "pages"},
     "commands": {"", "attributes", "errors", "model", "terms"},
     "pages": {"", "commands", "errors"},
     "reports": {"", "commands", "counters", "model", "pages", "terms"},
@@ -48,6 +51,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
         "session",
         "state",
         "terms",
+        "watching",
     },
     "arp": set(),
     "datapath": {"arp", "counters", "errors", "fastpath.engine", "gauges", "ids", "model"},
@@ -90,7 +94,7 @@ MAY_IMPORT: Mapping[str, set[str]] = {
     "own": {"completion", "manual", "options", "top", "top.live"},
     "cli": {
         *("", "commands", "completion", "control.client", "errors", "exits", "files", "manual", "options"),
-        *("output", "own", "render"),
+        *("output", "own", "pcapng", "render"),
     },
     "assembly": {
         "",

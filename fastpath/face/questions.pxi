@@ -68,22 +68,23 @@ cdef worker *worker_at(value) except NULL:
     return W[within(value, 0, S.n_workers - 1, "worker")]
 
 
-cdef take_matches(Question q, matches):
+cdef uint8_t take_matches(match *to, matches) except 255:
+    """How many."""
     cdef match *m
     within(len(matches), 0, MAX_MATCHES, "number of matches")
-    for i, (ends, address, mask, port) in enumerate(matches):
-        m = &q.verb.matches[i]
-        m.ends = <uint8_t>within(ends, 1, ALL_ENDS, "ends")
+    for i, (which, address, mask, port) in enumerate(matches):
+        m = &to[<uint32_t>i]
+        m.ends = <uint8_t>within(which, 1, ALL_ENDS, "ends")
         m.address, m.mask = be32_of(address), be32_of(mask)
         m.port = be16_of(within(port, 0, 65535, "port"))
-    q.verb.n_matches = len(matches)
+    return <uint8_t>len(matches)
 
 
 def find(worker, protocol=0, matches=(), max_idle=None, cursor=0, limit=1024, entries=1 << 16):
     cdef Question q = Question()
     cdef layout_worker *w = worker_at(worker)
     need(protocol in (0, TCP, UDP), f"protocol {protocol!r}: expected 0, 6 or 17.")
-    take_matches(q, matches)
+    q.verb.n_matches = take_matches(q.verb.matches, matches)
     q.verb.protocol = protocol
     q.verb.max_idle = NONE if max_idle is None else <uint32_t>within(int(max_idle * 1000), 0, NONE - 1, "max_idle (ms)")
     q.verb.cursor = <uint32_t>within(cursor, 0, 0xFFFFFFFF, "cursor")

@@ -9,9 +9,10 @@ from libc.string cimport memcpy
 from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_alloc, rte_pktmbuf_append
 from fastpath.layout cimport (
     END_CLIENT, END_LOCAL, END_REAL, END_VIRTUAL, INBOUND, NO_MBUF, NONE, OUTBOUND, SERVER_RESET, VERB_FIND, VERB_SWEEP,
-    be16, be32, connection, flow, match, verb, worker)
+    connection, flow, match, verb, worker)
 from fastpath.net.frame cimport load32
 from fastpath.table.frame_ring cimport load_acquire, store_release
+from fastpath.table.match cimport end_matches
 from fastpath.table.reset cimport reset_connection
 from fastpath.table.tcp_state cimport STATE_DEAD, STATE_RESET
 from fastpath.table.tx cimport tx_add
@@ -26,10 +27,6 @@ cdef extern from *:
         ANSWER_ENTRIES
     verb *take_verb(verb **box) noexcept nogil
     void clear_verb(verb **box) noexcept nogil
-
-
-cdef inline bint end_matches(const match *m, uint32_t end, be32 address, be16 port) noexcept nogil:
-    return m.ends & end and not (address ^ m.address) & m.mask and (m.port == 0 or m.port == port)
 
 
 cdef inline bint matches(const verb *v, const connection *c) noexcept nogil:

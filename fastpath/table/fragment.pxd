@@ -26,6 +26,7 @@ from fastpath.table.owner cimport fragment_home, owner_of
 from fastpath.table.service cimport is_no_client
 from fastpath.table.tcp_state cimport EVENT_ACK, tcp_event
 from fastpath.table.tx cimport tx_add
+from fastpath.table.watch cimport observe_drop
 
 cdef extern from *:
     """
@@ -88,6 +89,7 @@ cdef inline void release(worker *w, datagram *d, uint32_t owner) noexcept nogil:
             write_note(w, m, NOTE_PORTS, d.ports)
             receive_again(w, m)
         elif not hand_noted(w, m, owner, NOTE_PORTS, d.ports):
+            observe_drop(w, m, False, HANDOVER_FULL)
             count_drop(w, m.port, HANDOVER_FULL)
             rte_pktmbuf_free(m)
         m = next_waiting(w, d)

@@ -22,6 +22,7 @@ from fastpath.net.hash cimport hash2
 from fastpath.net.headers cimport IPV4_CHECKSUM, IPV4_ID, IPV4_PROTOCOL, IPV4_SRC, PROTO_ICMP
 from fastpath.table.batch cimport count_drop
 from fastpath.table.ip_id cimport next_ip_id
+from fastpath.table.watch cimport observe_drop
 
 cdef extern from *:
     """
@@ -38,6 +39,7 @@ cdef inline void drop_waiting(worker *w, datagram *d, uint8_t reason) noexcept n
     while m != NULL:
         following = m.next
         m.next = NULL
+        observe_drop(w, m, False, reason)
         count_drop(w, m.port, reason)
         rte_pktmbuf_free(m)
         m = following

@@ -13,6 +13,7 @@ from fastpath.layout cimport (
     parked, worker)
 from fastpath.table.batch cimport count_drop, count_for_service, drop_for_service
 from fastpath.table.next_hop cimport is_resolved
+from fastpath.table.watch cimport observe_drop
 
 
 cdef inline uint32_t parked_for(const worker *w, uint32_t server) noexcept nogil:
@@ -47,6 +48,7 @@ cdef inline bint has_waited(const worker *w, const parked *p) noexcept nogil:
 
 
 cdef inline void give_up(worker *w, parked *p) noexcept nogil:
+    observe_drop(w, p.pkt, False, NEXT_HOP_UNRESOLVED)
     count_drop(w, p.pkt.port, NEXT_HOP_UNRESOLVED)
     count_for_service(w, p.pkt, p.service, INBOUND)
     rte_pktmbuf_free(p.pkt)

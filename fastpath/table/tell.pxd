@@ -41,6 +41,7 @@ cdef inline uint8_t drop_and_answer(worker *w, uint32_t i, uint8_t reason, uint3
     """The packet is gone under its reason, though its buffer carries the answer: SAID_..."""
     w.said[said] += 1
     count_drop(w, w.batch.pkt[i].port, reason)
+    w.batch.reason[i] = reason
     return send_back(&w.batch, i)
 
 

@@ -7,6 +7,7 @@ from fastpath.dpdk.ethdev cimport rte_eth_tx_burst
 from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_free
 from fastpath.layout cimport BURST, HAND_SEND, HANDOVER_FULL, TX_FULL, tx_queue, worker
 from fastpath.table.hand_ring cimport hand_over
+from fastpath.table.watch cimport observe_drop, send_watched, watch
 
 
 cdef inline void tx_by_other(worker *w, uint32_t port) noexcept nogil:
@@ -16,6 +17,7 @@ cdef inline void tx_by_other(worker *w, uint32_t port) noexcept nogil:
     for i in range(q.n):
         q.pkt[i].port = <uint16_t>port
         if not hand_over(w, q.via, q.pkt[i], HAND_SEND):
+            observe_drop(w, q.pkt[i], True, HANDOVER_FULL)
             rte_pktmbuf_free(q.pkt[i])
             w.ports[port].tx_dropped += 1
             w.drops[HANDOVER_FULL] += 1
@@ -28,7 +30,10 @@ cdef inline void tx_flush(worker *w, uint32_t port) noexcept nogil:
     if unlikely(q.via != w.id):
         tx_by_other(w, port)
         return
-    sent = rte_eth_tx_burst(<uint16_t>port, <uint16_t>w.id, q.pkt, <uint16_t>q.n)
+    if unlikely(w.shared.watch != NULL):
+        sent = send_watched(w, <const watch *>w.shared.watch, port)
+    else:
+        sent = rte_eth_tx_burst(<uint16_t>port, <uint16_t>w.id, q.pkt, <uint16_t>q.n)
     for i in range(sent, q.n):
         rte_pktmbuf_free(q.pkt[i])
     w.ports[port].tx_dropped += q.n - sent

@@ -59,13 +59,18 @@ class Client:
         answer = self._exchange(protocol.encode_request(self._last_id, method, params))
         return protocol.decode_response(answer, self._last_id)
 
-    def rows(self, method: str, **params: Any) -> Iterator[Row]:
-        """All rows of a paged command, a page at a time."""
+    def pages(self, method: str, **params: Any) -> Iterator[list[Row]]:
+        """The rows of a paged command, page by page; of one that waits for what comes, a page may be empty."""
         cursor = ""
         while cursor is not None:
             page = self.call(method, **params, cursor=cursor)
-            yield from page["rows"]
+            yield page["rows"]
             cursor = page["cursor"]
+
+    def rows(self, method: str, **params: Any) -> Iterator[Row]:
+        """All rows of a paged command, a page at a time."""
+        for page in self.pages(method, **params):
+            yield from page
 
     def batch(self, requests: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Any]:
         """For each (method, params), in order: its answer, or the JupiterError that it got.

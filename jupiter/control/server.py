@@ -183,7 +183,7 @@ class ControlServer:
         """Also of a client that was dismissed before its task began."""
         self._tasks.discard(task)
         self._clients.remove(client)
-        client.session.drop_draft()
+        client.session.end()
         client.connection.close()
 
     async def _serve(self, client: Client) -> None:

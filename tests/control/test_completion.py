@@ -15,6 +15,7 @@ from jupiter.completion import PATIENCE
 from tests.control.running import CTL, ROOT
 from tests.control.scripted import PAGE, ScriptedService, server_row, service_row
 from tests.control.terminal import Terminal, terminal
+from tests.control.traffic import drop_row
 from tests.host.waiting import until
 
 SHELLS = {
@@ -34,6 +35,7 @@ SHELLS = {
 def scripted(directory: Path) -> Iterator[ScriptedService]:
     script = {
         "vs/list": [service_row(1), service_row(2, "udp", ip="10.9.0.1", port=53)],
+        "drops": [drop_row("no_service", 1, 0, "No service."), drop_row("ttl_exceeded", 0, 0, "No time.")],
         "rs/list": [server_row(3, ip="1.1.1.3"), server_row(4, ip="2.1.1.4", port=8080)],
         "vs/cql/list": [{"ip": "9.9.9.9", "qps": 0}, {"ip": "8.8.8.8", "qps": 7}],
     }
@@ -150,6 +152,12 @@ def complete(line: str, variables: Mapping[str, str]) -> tuple[list[str], float]
         ("jupiter-ctl save services.cfg ", []),
         ("jupiter-ctl apply '", ["file,"]),
         ("jupiter-ctl vs/conn-report 10.0.0.1:8888 tcp ", []),
+        ("jupiter-ctl trace cl", ["plain,client="]),
+        ("jupiter-ctl trace tcp --count 5 drop=no_", ["plain,no_service"]),
+        ("jupiter-ctl trace --count ", []),
+        ("jupiter-ctl trace --c", ["plain,--count"]),
+        ("jupiter-ctl capture ", ["file,"]),
+        ("jupiter-ctl capture x.pcapng ic", ["plain,icmp"]),
     ],
 )
 def test_only_what_may_stand_there_is_suggested(

@@ -86,3 +86,13 @@ def test_those_who_may_only_read_leave_room_for_an_operator() -> None:
     assert readers[0].add_draft("x" * MAX_READERS_DRAFTS) == MAX_READERS_DRAFTS
     assert refusal(readers[1], "x") == "draft-too-large"
     assert peer(budget).add_draft("x" * MAX_DRAFT) == MAX_DRAFT
+
+
+def test_what_is_to_be_done_at_the_end_is_done() -> None:
+    """And the draft is given back."""
+    session, done = peer(DraftBudget()), []
+    session.add_draft("x")
+    session.at_end(lambda: done.append(1))
+    session.at_end(lambda: done.append(2))
+    session.end()
+    assert (done, session.has_draft) == ([1, 2], False)

@@ -99,6 +99,28 @@ def test_publishing_beside_running_workers(director: Director) -> None:
     assert min(rounds) > ROUNDS
 
 
+def test_watching_beside_running_workers(director: Director) -> None:
+    """Watches that begin and end while packets go round: every record is whole; no packet is lost or goes astray."""
+    director.service([SERVER, OTHER_SERVER], timeout=TIMEOUT)
+    establish(director, FLOWS)
+    before, seen = engine.drops(), 0
+    with going_round(director, [flow % WORKERS for flow in FLOWS], [EACH] * len(FLOWS)) as carousel:
+        for n in itertools.count():
+            if n >= 50 and min(carousel.rounds) > ROUNDS and seen > 10_000:
+                break
+            engine.watch_begin(leaving=bool(n % 2))
+            for _ in range(5):
+                records, _ = engine.watch_read()
+                for record in records:
+                    assert int.from_bytes(record.frame[38:42], "big") in FLOWS
+                    assert record.kind == "left" or record.verdict in ("send", "hand")
+                seen += len(records)
+            engine.watch_end()
+    assert carousel.wrong == 0
+    assert left(director) == EACH * len(FLOWS)
+    assert engine.drops() == before
+
+
 @pytest.mark.parametrize("idle", [0, 1], ids=["first", "second"])
 def test_an_elephant_beside_other_flows(director: Director, idle: int) -> None:
     """B21: one flow at full blast comes in by the worker that does not own it: no packet of that worker's own flows is

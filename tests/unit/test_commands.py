@@ -24,8 +24,8 @@ def refusal(name: str, words: str) -> str:
     return error.value.text
 
 
-OWN = {"apply", "diff", "check", "save", "reload", "stop", "vs/conn-report"}
-"""Commands about services as a whole: jupiter.running carries them out."""
+OWN = {"apply", "diff", "check", "save", "reload", "stop", "vs/conn-report", "trace", "capture"}
+"""Commands about services as a whole, and those that go on: jupiter.running carries them out."""
 
 
 def test_every_command_has_a_handler_and_every_handler_a_command() -> None:

@@ -5,7 +5,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from jupiter.arp import announcement
 from jupiter.errors import JupiterError
 from jupiter.ids import Ids
 from jupiter.model import Change, Protocol, RealServer, ServiceKey, VirtualService
-from jupiter.terms import Condition, Search
+from jupiter.terms import Condition, Search, Wanted, wanted
 from tests.fakes import START, FakeEngine, FakeNeighbour, Operator
 
 VIP = ServiceKey(IPv4Address("10.0.1.1"), 80, Protocol.TCP)
@@ -471,3 +471,46 @@ def test_connections_are_asked_of_one_worker_after_the_other(datapath: Any, engi
     for wrong in ("x", "2:0", "0", "-1:0"):
         with pytest.raises(JupiterError, match="Invalid cursor"):
             asyncio.run(datapath.connections(search, wrong))
+
+
+SEEN = {
+    **{"worker": 1, "ns": 5, "kind": "passed", "came": "port", "port": 0, "length": 60, "frame": b"x"},
+    **{"reason": "no_service", "protocol": 6, "ends": ((b"\1\1\1\1", 1000), (b"\x0a\0\1\1", 80))},
+    **{"classified": "go_on", "scheduled": "go_on", "verdict": "send", "found": 1},
+    **{"client": (b"\1\1\1\1", 1000), "virtual": (b"\x0a\0\1\1", 0), "local": None, "real": None, "server": 3},
+    **{"states": ("SYN_SENT", "SYN_RECV"), "hop": (0, MAC), "left": None, "out": 0, "to": 0},
+}
+
+
+def test_what_is_watched_has_names(datapath: Any, engine: FakeEngine) -> None:
+    """Devices, lcores, protocols, ends and directions, where the engine has numbers; the end is passed on."""
+    datapath.add_port(START.devices[0], [], "net_null0", 256, 512, "auto")
+    engine.seen = [SimpleNamespace(**SEEN)]
+    watch = datapath.watch(wanted("udp client=1.1.1.0/24:80 drop=no_service"), 100, True)
+    match = engine.Match(1, bytes([1, 1, 1, 0]), bytes([255, 255, 255, 0]), 80)
+    assert engine.watched == [(17, [match], "no_service", 100, True)]
+    (seen,), limit = watch.read(64)
+    assert limit == 32  # for each of two workers
+    assert (seen.lcore, seen.device, seen.out, seen.to, seen.hop) == (
+        1,
+        "jupiter0",
+        "jupiter0",
+        1,
+        ("jupiter0", MAC.hex(":")),
+    )
+    assert (seen.protocol, seen.ends, seen.found) == ("tcp", ("1.1.1.1:1000", "10.0.1.1:80"), "outbound")
+    assert (seen.client, seen.virtual, seen.local) == ("1.1.1.1:1000", "10.0.1.1", None)
+    assert (seen.reason, seen.reason_text) == ("no_service", "no service on this port")
+    with pytest.raises(JupiterError, match="already") as error:
+        datapath.watch(Wanted(), 100, True)
+    assert error.value.code == "watch-busy"
+    watch.end()
+    assert engine.watched == []
+
+
+def test_a_reason_that_is_none_is_refused(datapath: Any, engine: FakeEngine) -> None:
+    with pytest.raises(
+        JupiterError, match="Unknown drop reason tired, expected any or one of those that `drops` lists"
+    ):
+        datapath.watch(wanted("drop=tired"), 100, True)
+    assert engine.watched == []
