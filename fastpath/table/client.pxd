@@ -54,12 +54,22 @@ cdef inline client_set *set_of(worker *w, be32 address, uint32_t scope) noexcept
     return &w.clients[scale(hash >> 32, w.n_client_sets)]
 
 
+cdef inline client *to_front(client_set *all, uint32_t i) noexcept nogil:
+    """Entries stand in the order of their last use: time alone does not tell those of one moment apart."""
+    cdef client used = all.ways[i]
+    while i > 0:
+        all.ways[i] = all.ways[i - 1]
+        i -= 1
+    all.ways[0] = used
+    return &all.ways[0]
+
+
 cdef inline client *client_in(client_set *all, be32 address, uint32_t scope) noexcept nogil:
     """Or NULL."""
     cdef uint32_t i
     for i in range(CLIENT_WAYS):
         if all.ways[i].address == address and all.ways[i].scope == scope:
-            return &all.ways[i]
+            return to_front(all, i)
     return NULL
 
 
@@ -73,13 +83,12 @@ cdef inline uint64_t staleness(const client *c, uint32_t now) noexcept nogil:
 
 cdef inline client *client_enter(client_set *all, be32 address, uint32_t scope, uint32_t now) noexcept nogil:
     """An entry that was not there."""
-    cdef client *stalest = &all.ways[0]
-    cdef uint32_t i
+    cdef uint32_t i, stalest = 0
     for i in range(1, CLIENT_WAYS):
-        if staleness(&all.ways[i], now) > staleness(stalest, now):
-            stalest = &all.ways[i]
-    stalest.address, stalest.scope = address, scope
-    return stalest
+        if staleness(&all.ways[i], now) >= staleness(&all.ways[stalest], now):
+            stalest = i
+    all.ways[stalest].address, all.ways[stalest].scope = address, scope
+    return to_front(all, stalest)
 
 
 # ---- how many it may open ------------------------------------------------------------------------------------------
