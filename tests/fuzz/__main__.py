@@ -12,6 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent.parent / "build" / "fuzz"
+ADDR_NO_RANDOMIZE = 0x0040000
 SYMBOLS = "external_symbolizer_path=/usr/bin/addr2line"
 
 
@@ -49,6 +50,7 @@ def open_harness() -> ctypes.CDLL:
 def main() -> int:
     command = [sys.executable, "-m", "tests.fuzz"]
     if "LD_PRELOAD" not in os.environ:
+        ctypes.CDLL(None).personality(ADDR_NO_RANDOMIZE)  # the same addresses: the same run; where it may not, no harm
         os.execve(sys.executable, [*command, *sys.argv[1:]], os.environ | sanitizers())
     # libFuzzer starts itself again, by its first argument, when it merges.
     arguments = [" ".join(command), *sys.argv[1:]]
