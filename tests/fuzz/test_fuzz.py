@@ -41,7 +41,7 @@ def test_kept_inputs() -> None:
 
 
 def test_mutations(tmp_path: Path) -> None:
-    """B8: nor does any of half a million mutations of them; the same ones in every run, so that a failure comes back."""
+    """B8: nor does any of half a million mutations of them, the same in every run: a failure comes back."""
     kept = tmp_path / "kept"
     kept.write_text(",".join(map(str, sorted(CORPUS.iterdir()))))  # a directory has its files in any order
     said = fuzz(f"-seed_inputs=@{kept}", f"-runs={RUNS}", "-seed=1", "-max_len=2048", f"-artifact_prefix={tmp_path}/")
