@@ -88,20 +88,26 @@ static void check_table(const struct worker *w, uint32_t n_servers)
 static void check_account(struct worker *const *workers, uint32_t n)
 {
     uint64_t drops = 0, may_be_answered = 0;
+    uint64_t said = 0, no_buffer = 0;
     int64_t answered, made = (int64_t)(guard.made - account.for_kernel);
-    for (uint32_t i = 0; i < n; i++)
+    for (uint32_t i = 0; i < n; i++) {
+        said += workers[i]->said[SAID_ERROR] + workers[i]->said[SAID_RESET];
+        no_buffer += workers[i]->drops[NO_MBUF]; /* of a packet, or of what there was no buffer for */
         for (uint32_t k = 0; k < N_DROP_REASONS; k++)
-            if (k != NO_MBUF) { /* of which there was no buffer */
+            if (k != NO_MBUF) {
                 drops += workers[i]->drops[k];
                 may_be_answered += answerable[k] ? workers[i]->drops[k] : 0;
             }
+    }
     if (account.in + guard.made != account.out + guard.freed)
         finding("packet buffers are kept, or were freed twice");
     answered = (int64_t)(drops + account.to_kernel - guard.freed);
     if (answered > (int64_t)may_be_answered)
         finding("a packet was dropped under a reason, and left all the same");
-    if (answered < -(made > 0 ? made : 0))
+    if (answered < -(int64_t)no_buffer - (made > 0 ? made : 0))
         finding("a packet vanished without a reason");
+    if (made == 0 && no_buffer == 0 && answered != (int64_t)said)
+        finding("the answers to dropped packets are not as many as are counted");
 }
 
 #endif

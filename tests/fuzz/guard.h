@@ -15,7 +15,7 @@ extern struct guard {
 } guard;
 
 enum { MARK_IP_RIGHT = 1, MARK_L4_RIGHT = 2, MARK_CAME = 4 };
-#define guard_mark(m) ((m)->dynfield1[0]) /* MARK_: that it came by a port, and which checksums were right then */
+#define guard_mark(m) ((m)->hash.usr) /* no port here uses it. MARK_: that it came by a port, and which checksums were right then */
 
 static inline char *guard_end(const struct rte_mbuf *m) { return (char *)m->buf_addr + m->buf_len; }
 

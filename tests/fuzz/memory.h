@@ -77,6 +77,17 @@ static void reset_table(struct table *t)
     r->high_water = r->in_use = r->half_open = r->wheel_time = 0;
 }
 
+/* As if no fragment had ever come. */
+static void reset_gather(struct gather *g)
+{
+    for (uint32_t i = 0; i < g->newest && i < DATAGRAMS; i++) {
+        g->chains[g->datagrams[i].chain] = DATAGRAMS;
+        memset(&g->datagrams[i], 0, sizeof(struct datagram));
+    }
+    g->oldest = g->newest = g->n_held = 0;
+    g->again = g->last_again = NULL;
+}
+
 static void bring_back(void)
 {
     for (uint32_t i = 0; i < n_small_areas; i++)

@@ -13,7 +13,7 @@ from fastpath import engine
 
 CLIENTS = ("1.1.1.1", "1.1.1.9", "1.1.1.10", "1.1.2.1")
 TIMEOUTS = engine.Timeouts(tcp_established=600, tcp_transitory=60, tcp_closed=10, udp=30)
-NOT_COPIED = ("region", "hand_to.slots", "to_kernel.data", "map", "services", "service", "pool")
+NOT_COPIED = ("region", "gather", "hand_to.slots", "to_kernel.data", "map", "services", "service", "pool")
 """Areas that the harness brings back otherwise (memory.h), nobody reads again, or nobody changes."""
 UNREAD = ("hand_to.slots", "to_kernel.data")
 """Slots of rings that are empty between two inputs."""

@@ -18,8 +18,8 @@ enum { FRAME = 3, TIME, HOP, EVENT, KERNEL };
 enum { OP = 7, BY_WORKER = 8, BY_PORT = 16, TURN_NOW = 32, CARD_SAYS = 6 /* the shift */ };
 enum { TWO_WORKERS = 1, REFUSES = 2, RESETS_UNKNOWN = 4, CLOCK_WRAPS = 8, KERNEL_FULL = 16, CARDS_CLAIM = 32, NO_KERNEL = 64,
        NO_ADDRESS = 128, UNTIL_ALL_IS_GONE = 256, TINY_TABLE = 512, NO_LOCALS = 1024, HAND_OVER_FULL = 2048,
-       SEND_FULL = 4096 }; /* SETTINGS */
-enum { START_MS = 5000, ROUNDS = 64, GONE_ROUNDS = 8192, TINY_CAPACITY = 8 };
+       SEND_FULL = 4096, SMALL_MTU = 8192 }; /* SETTINGS */
+enum { START_MS = 5000, ROUNDS = 64, GONE_ROUNDS = 8192, TINY_CAPACITY = 8, LEAST_MTU = 68 };
 enum { FRAGMENT_WAIT_MS = 120000, LONGEST_TIMEOUT_MS = 1200000 };
 
 static const uint64_t card_says[4] = {0, RTE_MBUF_F_RX_IP_CKSUM_BAD, RTE_MBUF_F_RX_IP_CKSUM_GOOD, RTE_MBUF_F_RX_IP_CKSUM_MASK};
@@ -106,7 +106,7 @@ static int drain(void)
             drain_kernel(i, port);
             more |= r->head != r->tail;
         }
-        more |= workers[i]->verb != NULL;
+        more |= workers[i]->verb != NULL || workers[i]->gather->again != NULL;
         if (n_workers == 2)
             more |= workers[i]->hand_from[1 - i]->head != workers[i]->hand_from[1 - i]->tail;
     }
@@ -268,6 +268,8 @@ static void begin(uint32_t chosen)
         workers[i]->table.region->wheel_time = now >> WHEEL_SHIFT;
         workers[i]->table.capacity = settings & TINY_TABLE ? TINY_CAPACITY : CAPACITY;
         workers[i]->table.half_open_limit = workers[i]->table.capacity / 4;
+        if (settings & SMALL_MTU)
+            shared->ports[1].mtu = shared->least_mtu = LEAST_MTU;
         if (settings & NO_LOCALS)
             shared->ports[1].pool = NULL;
         shared->ports[i].kernel_attached = !(settings & NO_KERNEL);
@@ -327,6 +329,7 @@ static void end(void)
         show_ring(queues[i].tx, 0);
     for (uint32_t i = 0; i < 2; i++) {
         reset_table(&workers[i]->table);
+        reset_gather(workers[i]->gather);
         shared->ports[i].to_kernel[0]->tail = shared->ports[i].to_kernel[1]->tail = 0;
         shared->ports[i].from_kernel[0]->head = shared->ports[i].from_kernel[1]->head = 0;
     }
