@@ -21,7 +21,7 @@ LAST_COUNT = re.compile(r"^#(\d+)\t", re.MULTILINE)
 FINDING = re.compile(
     r"finding: .*|ERROR: AddressSanitizer.*|runtime error: .*|ERROR: libFuzzer: (?:timeout|out-of-memory).*"
 )
-MAX_LEN = 2048
+MAX_LEN = 4096
 
 
 def start(job: int, runs: int, seconds: int) -> subprocess.Popen[bytes]:

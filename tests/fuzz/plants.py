@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.fuzz.campaign import FINDING, executions
+from tests.fuzz.campaign import FINDING, MAX_LEN, executions
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RUNS = 5_000_000
@@ -78,7 +78,7 @@ def found_after(plant: Plant) -> str:
         build = ["env", f"PYTHON={sys.executable}", "tests/fuzz/build"]
         subprocess.run(build, cwd=scratch, check=True, stdout=subprocess.DEVNULL)
         (scratch / "found").mkdir()
-        run = [sys.executable, "-m", "tests.fuzz", "found", "tests/fuzz/corpus", f"-runs={RUNS}", "-max_len=2048"]
+        run = [sys.executable, "-m", "tests.fuzz", "found", "tests/fuzz/corpus", f"-runs={RUNS}", f"-max_len={MAX_LEN}"]
         run += ["-seed=1", "-artifact_prefix=found/", "-print_final_stats=1"]
         said = subprocess.run(run, cwd=scratch, capture_output=True, text=True, errors="replace").stderr
     finding = FINDING.search(said)

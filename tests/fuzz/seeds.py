@@ -282,6 +282,8 @@ def built() -> Iterator[tuple[str, bytes]]:
         frame(inbound(udp(data=b"x" * 40)), ALL | TO_SERVICE, 2)
         + fragments(udp(data=b"d" * 60), [0, 1, 2, 3], FRAGMENT_OUT),
     )
+    later = [inbound(Raw(b"fragment"), proto=17, frag=n, flags="MF") for n in range(1, 67)]
+    yield "fragments-many", b"".join(frame(raw, ALL | FRAGMENT_IN, 2, op=0) for raw in later) + passing(40)
     yield (
         "long",
         handshake(0)

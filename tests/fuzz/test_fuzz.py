@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.__main__ import BUILD, HERE, sanitizers
+from tests.fuzz.campaign import MAX_LEN
 
 ROOT = HERE.parent.parent
 CORPUS = HERE / "corpus"
@@ -44,7 +45,9 @@ def test_mutations(tmp_path: Path) -> None:
     """B8: nor does any of half a million mutations of them, the same in every run: a failure comes back."""
     kept = tmp_path / "kept"
     kept.write_text(",".join(map(str, sorted(CORPUS.iterdir()))))  # a directory has its files in any order
-    said = fuzz(f"-seed_inputs=@{kept}", f"-runs={RUNS}", "-seed=1", "-max_len=2048", f"-artifact_prefix={tmp_path}/")
+    said = fuzz(
+        f"-seed_inputs=@{kept}", f"-runs={RUNS}", "-seed=1", f"-max_len={MAX_LEN}", f"-artifact_prefix={tmp_path}/"
+    )
     assert f"Done {RUNS} runs" in said
 
 
