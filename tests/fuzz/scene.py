@@ -31,18 +31,22 @@ def services() -> list[engine.Service]:
             number, inet_aton(vip), port, protocol, engine.SCHEDULERS[scheduler], 0, tuple(servers), **more
         )
 
-    return [
+    made = [
         serve("10.0.1.1", 80, engine.TCP, "rr", 1, 1),
         serve("10.0.1.1", 81, engine.TCP, "wlc", 2, 1, 1, mss=1000),
         serve("10.0.1.1", 53, engine.UDP, "ipport", 1, 2),
         serve("10.0.1.1", 82, engine.TCP, "wrr"),
-        serve("10.0.1.2", 80, engine.TCP, "lc", 1, 1, limits=LIMITS, persistence=engine.Persistence(60, True), mss=536),
-        serve("10.0.1.2", 53, engine.UDP, "iponly", 1, limits=LIMITS, persistence=engine.Persistence(60)),
+        serve("10.0.1.2", 80, engine.TCP, "lc", 1, 1, limits=FEW, persistence=engine.Persistence(60, True), mss=536),
+        serve("10.0.1.2", 53, engine.UDP, "iponly", 1, limits=CLIENTS_FEW, persistence=engine.Persistence(60)),
         serve("10.0.1.2", 54, engine.UDP, "wrr", 3, 1, 0),
     ]
+    full, reserve, drained = made[6].servers
+    few = (full._replace(max_connections=1), reserve._replace(backup=True, max_connections=1), drained)
+    return [*made[:6], made[6]._replace(servers=few)]
 
 
-LIMITS = engine.Limits(connections=6, rate=5, client_rate=2, clients=((inet_aton(CLIENTS[3]), 0),))
+FEW = engine.Limits(connections=3, rate=2)
+CLIENTS_FEW = engine.Limits(client_rate=2, clients=((inet_aton(CLIENTS[3]), 0),))
 
 
 def resolve(made: list[engine.Service]) -> None:
