@@ -1,10 +1,11 @@
 # jupiter: `make help` lists what there is. What needs root says so itself; `sudo make ...` from a user's checkout is fine.
 .DEFAULT_GOAL := help
-.PHONY: help setup build man demo lab lab-down test vm-test lint bench bench-control bench-idle bench-scaling clean
+.PHONY: help setup build man demo lab lab-down test vm-test fuzz lint bench bench-control bench-idle bench-scaling clean
 
 PYTHON      := .venv/bin/python
 ENGINE      := .venv/engine.stamp
 DEVELOPMENT := .venv/development.stamp
+FUZZER      := build/fuzz/stamp
 SOURCES     := setup.py $(shell find fastpath -name '*.pyx' -o -name '*.px[di]' -o -name '*.h')
 
 help: ## this list
@@ -31,6 +32,12 @@ $(DEVELOPMENT): $(ENGINE) tests/fastpath/probe.pyx tests/packets/carousel.pyx $(
 	@JUPITER_DEVELOPMENT=1 tools/as-owner $(PYTHON) setup.py -q build_ext --inplace
 	@tools/as-owner touch $@
 
+# The data plane once more, by clang, with sanitizers and libFuzzer.
+$(FUZZER): $(ENGINE) $(wildcard tests/fuzz/*.[ch]) tests/fuzz/build tests/fuzz/covered.txt
+	@echo "== Building the fuzzer"
+	@tools/as-owner tests/fuzz/build
+	@tools/as-owner touch $@
+
 .venv/stamp: requirements.txt | setup ;
 
 demo: build ## the walk-through: a laboratory, two nginx, two DNS servers, a table (root)
@@ -42,11 +49,14 @@ lab: build ## open a laboratory and leave it open (root)
 lab-down: setup ## close it (root)
 	@$(PYTHON) -m tools.lab down
 
-test: build $(DEVELOPMENT) ## every test (root)
+test: build $(DEVELOPMENT) $(FUZZER) ## every test (root)
 	@$(PYTHON) tools/runtests
 
 vm-test: build ## PCI network cards, many workers, NUMA, in a virtual machine: about twenty-five minutes (root)
 	@$(PYTHON) -m pytest tests/vm/check_*.py
+
+fuzz: $(FUZZER) ## the packet path under sanitizers and libFuzzer: SECONDS=600 (or RUNS=50000000) on every core
+	@$(PYTHON) -m tests.fuzz.campaign $(if $(RUNS),--runs $(RUNS),--seconds $(or $(SECONDS),600))
 
 lint: setup ## ruff, mypy --strict on jupiter/, cython-lint
 	$(PYTHON) -m ruff check . tools/jupiter-devbind tools/jupiter-pmdinfo tools/runtests

@@ -1,0 +1,1 @@
+"""The packet path under a coverage-guided fuzzer."""
