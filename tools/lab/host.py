@@ -114,10 +114,15 @@ class Director(Host):
         name: str = "jupiter",
         control: Mapping[str, str] = {},
         queues: int = 1,
+        connections: Mapping[str, str] = {},
     ) -> None:
-        """Write NAME.cfg for this topology; dpdk and control: further or other keys of these sections; queues: of each
-        device."""
-        sections = {"DPDK": {"argv": eal_cores(), **dpdk}, "CONTROL": dict(control)}
+        """Write NAME.cfg for this topology; dpdk, control, connections: further or other keys of these
+        sections; queues: of each device."""
+        sections = {
+            "DPDK": {"argv": eal_cores(), **dpdk},
+            "CONTROL": dict(control),
+            "CONNECTIONS": dict(connections),
+        }
         for number, device in enumerate(topology.devices):
             sections[f"DEVICE{number}"] = {
                 "name": device.name,
