@@ -14,7 +14,7 @@ from tests.system.services import VirtualService, drops
 from tools.lab import ONE_ARM, Laboratory, wait_until
 
 CONNECTIONS = int(os.environ.get("JUPITER_CROWD", "60000"))
-TRANSITORY = 5
+TRANSITORY = 10
 
 
 @pytest.fixture(scope="module")

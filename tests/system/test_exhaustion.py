@@ -17,7 +17,7 @@ ONE_ADDRESS = replace(ONE_ARM, devices=(replace(ONE_ARM.devices[0], local_ipv4="
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Laboratory]:
     with Laboratory(ONE_ADDRESS) as laboratory:
-        laboratory.director.configure(ONE_ADDRESS, connections={"tcp-transitory": "5"})
+        laboratory.director.configure(ONE_ADDRESS, connections={"tcp-transitory": "10"})
         laboratory.director.run("jupiter-service", "--daemon")
         yield laboratory
 
