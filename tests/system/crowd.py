@@ -23,8 +23,8 @@ from pathlib import Path
 
 LAST_PORT = 65535
 WINDOW = 30
-"""Connections that are being opened, or requests without an answer, at the same time: few, or queues overflow on the way,
-and what is lost costs seconds."""
+"""Connections that are being opened, or requests without an answer, at the same time: few, or queues overflow on the
+way, and what is lost costs seconds."""
 SILENCE = 15.0
 """Seconds without an answer on any connection, after which no more is awaited."""
 DROPPED = select.EPOLLERR | select.EPOLLHUP

@@ -1,12 +1,11 @@
 """What a socket hears when its packets come to nothing, and which ICMP errors its host gets.
 
 usage: icmp_peer.py refused VIP PORT tcp|udp       prints JSON: {"error": name, "seconds": until it came}
-       icmp_peer.py hops VIP PORT tcp|udp TTL...   a packet of each TTL, from a socket of its own; prints JSON, for each:
-                                                   [source, destination, type, code, quotes us] of the ICMP error that
-                                                   came, or "answered"
+       icmp_peer.py hops VIP PORT tcp|udp TTL...   sends a packet of each TTL, each from a socket of its own
        icmp_peer.py goodbye VIP PORT               sends a datagram and has gone before the answer can come
-       icmp_peer.py late ADDRESS PORT              prints "ready"; answers one datagram until it hears of an error, and
-                                                   prints that error's name
+       icmp_peer.py late ADDRESS PORT              answers one datagram until it hears of an error
+hops prints a list as JSON: for each packet "answered", or [source, destination, type, code, whether it quotes us] of
+the ICMP error that came. late prints "ready", and the error's name.
 """
 
 import errno

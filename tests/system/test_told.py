@@ -74,9 +74,9 @@ def test_a_server_that_does_not_listen_refuses(lab: Laboratory, ports: Iterator[
 
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 def test_traceroute(lab: Laboratory, ports: Iterator[int], protocol: str) -> None:
-    """B4, B31: of packets with a TTL of 1, 2 and 3 the first ends at the director, which says so by its own address, the
-    second at the router behind it, whose word comes from the VIP, and the third is answered; each error quotes the packet as
-    the client sent it."""
+    """B4, B31: of packets with a TTL of 1, 2 and 3 the first ends at the director, which says so by its own address,
+    the second at the router behind it, whose word comes from the VIP, and the third is answered; each error quotes the
+    packet as the client sent it."""
     service = behind_the_router(lab, next(ports), protocol, 80 if protocol == "tcp" else PORT)
     assert asked(lab.client, "hops", VIP, service.port, protocol, 1, 2, 3) == [
         [DIRECTOR, CLIENT, TIME_EXCEEDED, IN_TRANSIT, True],
@@ -86,7 +86,7 @@ def test_traceroute(lab: Laboratory, ports: Iterator[int], protocol: str) -> Non
 
 
 def test_traceroute_to_a_closed_port(lab: Laboratory, ports: Iterator[int]) -> None:
-    """B31: the end of a traceroute by UDP: the server's port unreachable comes from the VIP and quotes the client's packet."""
+    """B31: the end of a traceroute by UDP: the server's port unreachable comes from the VIP."""
     service = behind_the_router(lab, next(ports), "udp", CLOSED)
     assert asked(lab.client, "hops", VIP, service.port, "udp", 3) == [
         [VIP, CLIENT, UNREACHABLE, PORT_UNREACHABLE, True]
@@ -94,7 +94,7 @@ def test_traceroute_to_a_closed_port(lab: Laboratory, ports: Iterator[int]) -> N
 
 
 def test_a_client_that_has_gone(lab: Laboratory, ports: Iterator[int]) -> None:
-    """B32: the answer to a client whose socket is closed makes its kernel say so, and the server's socket hears of it."""
+    """B32: the answer to a client whose socket is closed makes its kernel say so, and the server's socket hears it."""
     late = lab.servers[SERVER2].start(*PEER, "late", str(lab.servers[SERVER2].address), str(CLOSED + 1))
     assert late.stdout
     assert late.stdout.readline() == "ready\n"

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,9 @@ class Transfers:
         up: int = 0,
         down_seconds: float = 0,
         up_seconds: float = 0,
+        servers: Sequence[int] = (0, 1),
     ) -> Ends:
-        """Through an `rr` service whose servers' port is PORT: each server gets the same part of the connections."""
+        """Through an `rr` service whose servers' port is PORT, of whose connections each of `servers` gets its part."""
         plan = (connections, down, down_seconds, up, up_seconds)
         said = service.lab.client.run(
             sys.executable, PROGRAM, "run", service.vip, str(service.port), *map(str, plan), timeout=150
@@ -55,6 +57,7 @@ class Transfers:
         clients = json.loads(said.stdout)
         errors = [report["error"] for report in clients if "error" in report]
         assert not errors, errors
-        each, more = divmod(connections, len(self.processes))
+        each, more = divmod(connections, len(servers))
         assert not more
-        return Ends(clients, [json.loads(p.stdout.readline()) for p in self.processes for _ in range(each)])
+        processes = [self.processes[number] for number in servers]
+        return Ends(clients, [json.loads(p.stdout.readline()) for p in processes for _ in range(each)])

@@ -129,6 +129,7 @@ class Director(Host):
                 "ipv4": device.ipv4,
                 "netmask": "255.255.255.0",
                 **({"gw": device.gateway} if device.gateway else {}),
+                "mtu": str(device.mtu),
                 "local-ipv4": device.local_ipv4,
                 "vdev": f"net_af_packet{number},iface={device.interface},qpairs={queues}",
             }

@@ -32,6 +32,7 @@ class Device:
     interface: str
     local_ipv4: str = ""
     gateway: str = ""
+    mtu: int = 1500
 
 
 @dataclass(frozen=True)
