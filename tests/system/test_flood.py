@@ -13,7 +13,7 @@ from tests.system import crowds
 from tests.system.services import VIP, Download, VirtualService
 from tools.lab import ONE_ARM, Laboratory, wait_until
 
-CAPACITY = 16384
+CAPACITY = 8192
 HALF_OPEN = CAPACITY // 4
 """So many half-open connections at most, of each worker (fastpath/table/region.pxd); here is one."""
 ESTABLISHED = 2000
