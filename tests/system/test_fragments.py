@@ -1,4 +1,7 @@
-"""Datagrams that are larger than a packet, by real stacks and by hand, in both directions. One local address."""
+"""Datagrams that are larger than a packet, by real stacks and by hand, in both directions. One local address.
+
+The director's port is net_pcap's: net_af_packet never shows a fragment, it has the kernel put them together.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +13,7 @@ from tests.system.services import VIP, VirtualService, drops
 from tools.lab import ONE_ARM, Laboratory
 
 CLIENT, CLIENTS = "1.1.1.100", 8
-ONE_ADDRESS = replace(ONE_ARM, devices=(replace(ONE_ARM.devices[0], local_ipv4="10.0.2.1/32"),))
+ONE_ADDRESS = replace(ONE_ARM, devices=(replace(ONE_ARM.devices[0], local_ipv4="10.0.2.1/32", defragments=False),))
 
 
 @pytest.fixture(scope="module")

@@ -131,7 +131,7 @@ class Director(Host):
                 **({"gw": device.gateway} if device.gateway else {}),
                 "mtu": str(device.mtu),
                 "local-ipv4": device.local_ipv4,
-                "vdev": f"net_af_packet{number},iface={device.interface},qpairs={queues}",
+                "vdev": device.vdev(number, queues),
             }
         text = "\n".join(
             f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
