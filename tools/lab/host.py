@@ -114,18 +114,24 @@ class Director(Host):
         name: str = "jupiter",
         control: Mapping[str, str] = {},
         queues: int = 1,
+        connections: Mapping[str, str] = {},
     ) -> None:
-        """Write NAME.cfg for this topology; dpdk and control: further or other keys of these sections; queues: of each
-        device."""
-        sections = {"DPDK": {"argv": eal_cores(), **dpdk}, "CONTROL": dict(control)}
+        """Write NAME.cfg for this topology; dpdk, control, connections: further or other keys of these
+        sections; queues: of each device."""
+        sections = {
+            "DPDK": {"argv": eal_cores(), **dpdk},
+            "CONTROL": dict(control),
+            "CONNECTIONS": dict(connections),
+        }
         for number, device in enumerate(topology.devices):
             sections[f"DEVICE{number}"] = {
                 "name": device.name,
                 "ipv4": device.ipv4,
                 "netmask": "255.255.255.0",
                 **({"gw": device.gateway} if device.gateway else {}),
+                "mtu": str(device.mtu),
                 "local-ipv4": device.local_ipv4,
-                "vdev": f"net_af_packet{number},iface={device.interface},qpairs={queues}",
+                "vdev": device.vdev(number, queues),
             }
         text = "\n".join(
             f"[{name}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())

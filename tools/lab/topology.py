@@ -25,13 +25,23 @@ class Cable:
 
 @dataclass(frozen=True)
 class Device:
-    """A [DEVICE<n>] section of jupiter.cfg: kernel interface, its address, the netdev under it, local addresses."""
+    """A [DEVICE<n>] section of jupiter.cfg: kernel interface, its address, the netdev under it, local addresses.
+
+    defragments: net_af_packet, which asks the kernel to put fragments together before it sees them; else net_pcap.
+    """
 
     name: str
     ipv4: str
     interface: str
     local_ipv4: str = ""
     gateway: str = ""
+    mtu: int = 1500
+    defragments: bool = True
+
+    def vdev(self, number: int, queues: int) -> str:
+        if self.defragments:
+            return f"net_af_packet{number},iface={self.interface},qpairs={queues}"
+        return f"net_pcap{number},iface={self.interface},phy_mac=1"
 
 
 @dataclass(frozen=True)
