@@ -199,6 +199,16 @@ def test_rounds_are_staggered(director: Director) -> None:
     assert abs(share[1] - n / 3) <= WORKERS
 
 
+def test_rounds_begin_apart(director: Director) -> None:
+    """B24: the first connections of three workers go to three servers."""
+    director.service([SERVER, OTHER_SERVER, "1.1.1.5"], id=400)  # no test used it before: a cursor outlives its service
+    director.send(*[inbound(tcp("S", sport=n)) for n in SPORTS])
+    first: dict[int, int] = {}
+    for connection in sorted(director.connections(), key=lambda each: each.client):
+        first.setdefault(connection.worker, connection.server)
+    assert sorted(first.values()) == [0, 1, 2]
+
+
 def test_reset_by_every_worker(director: Director) -> None:
     """B26: a removed server's connections are reset by whichever worker owns them."""
     director.service([SERVER, OTHER_SERVER])

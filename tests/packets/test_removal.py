@@ -21,7 +21,7 @@ def test_weight_0_drains(director: Director) -> None:
 
 
 def test_tcp_of_a_removed_server_lives_on(director: Director) -> None:
-    """B26: policy `keep`: its connections flow both ways; the id is busy until the last of them has gone."""
+    """B11, B26: policy `keep`: its connections flow both ways; the id is busy until the last of them has gone."""
     director.service([SERVER], first=0, timeout=100)
     to_server = director.send(inbound(tcp("S"))).one()
     director.service([OTHER_SERVER], first=1, timeout=100)
@@ -34,7 +34,7 @@ def test_tcp_of_a_removed_server_lives_on(director: Director) -> None:
 
 
 def test_tcp_of_a_removed_service_lives_on(director: Director) -> None:
-    """B26: so do those of a service that is gone; new ones find nobody."""
+    """B11, B26: so do those of a service that is gone; new ones find nobody."""
     director.service()
     to_server = director.send(inbound(tcp("S"))).one()
     director.remove(0)

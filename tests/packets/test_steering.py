@@ -66,7 +66,7 @@ def test_nothing_is_handed_over(director: Director, protocol: int) -> None:
 
 
 def test_strays(director: Director) -> None:
-    """A packet that the card does not bring to its owner gets there all the same, and is counted."""
+    """B21: a packet that the card does not bring to its owner gets there all the same, and is counted."""
     director.service()
     sent = by_card(director, *[inbound(tcp("S", sport=n)) for n in SPORTS])
     strays = engine.port_counters(0).strays
