@@ -1,7 +1,6 @@
 # jupiter: `make help` lists what there is. What needs root says so itself; `sudo make ...` from a user's checkout is fine.
 .DEFAULT_GOAL := help
-.PHONY: help setup build man demo lab lab-down test vm-test fuzz lint bench bench-control bench-idle bench-scaling clean
-.PHONY: help setup build man demo lab lab-down test vm-test behaviours behaviours-readme lint bench bench-control bench-idle bench-scaling clean
+.PHONY: help setup build man demo lab lab-down test vm-test fuzz behaviours behaviours-readme lint bench bench-control bench-idle bench-scaling clean
 
 PYTHON      := .venv/bin/python
 ENGINE      := .venv/engine.stamp
@@ -58,6 +57,7 @@ vm-test: build ## PCI network cards, many workers, NUMA, in a virtual machine: a
 
 fuzz: $(FUZZER) ## the packet path under sanitizers and libFuzzer: SECONDS=600 (or RUNS=50000000) on every core
 	@$(PYTHON) -m tests.fuzz.campaign $(if $(RUNS),--runs $(RUNS),--seconds $(or $(SECONDS),600))
+
 behaviours: build ## switch off each rule of the acceptance list: do its tests notice? (LINES="B4 B7" for a few)
 	@tools/as-owner $(PYTHON) -m tools.behaviours $(LINES)
 
