@@ -177,9 +177,9 @@ class WorkerCounters(NamedTuple):
     busy share is a difference of busy_ticks over one of ticks. packets: taken through the stages (one that was
     parked: twice). parked: packets that wait now, for a next hop or for the first fragment of their datagram.
     to_kernel_depth, from_kernel_depth: frames that stand in the rings of the worker's kernel interfaces now. handed_in,
-    handed_out: packets taken from, and given to other workers; strays: those given away although their port claims to bring packets to the owner. handover_depth:
-    packets that wait for this worker now. sleeps: how often it slept, for asleep_ticks altogether, which `ticks`
-    include."""
+    handed_out: packets taken from, and given to other workers; strays: those given away although their port claims to
+    bring packets to the owner. handover_depth: packets that wait for this worker now. sleeps: how often it slept, for
+    asleep_ticks altogether, which `ticks` include."""
 
     lcore: int
     turns: int
