@@ -56,13 +56,14 @@ static void check_table(const struct worker *w, uint32_t n_servers)
 {
     const struct table *t = &w->table;
     const struct region *r = t->region;
-    uint32_t used = 0, opening = 0, indexed = 0, unused = 0, active = 0;
+    uint32_t used = 0, opening = 0, held = 0, indexed = 0, unused = 0, active = 0;
     for (uint32_t i = 0; i < r->high_water; i++) {
         uint8_t state = t->connections[i].state;
         if (state >= N_STATES || state == STATE_DEAD)
             finding("a connection in a state that no turn may end with");
         used += state != STATE_FREE;
         opening += half_open[state];
+        held += state == STATE_HELD; /* found by its server alone */
     }
     for (uint32_t i = 0; i < BUCKETS * 8; i++)
         if (t->buckets[i / 8].tag[i % 8]) {
@@ -75,7 +76,7 @@ static void check_table(const struct worker *w, uint32_t n_servers)
         unused++;
     for (uint32_t i = 0; i < n_servers; i++)
         active += w->server_counts[i].active;
-    if (r->high_water > CAPACITY || used != r->in_use || indexed != 2 * used || used + unused != r->high_water)
+    if (r->high_water > CAPACITY || used != r->in_use || indexed != 2 * used - held || used + unused != r->high_water)
         finding("entries in use, in the index and free do not add up");
     if (opening != r->half_open)
         finding("half-open connections are not as many as are counted");
