@@ -74,8 +74,8 @@ def one_round(service: VirtualService) -> int:
 
 @pytest.mark.parametrize("timestamps", TIMESTAMPS.values(), ids=TIMESTAMPS)
 def test_ports_in_time_wait(service: VirtualService, timestamps: list[tuple[int, int]]) -> None:
-    """B38, B43: more connections than there are local ports, so that ports are used again within the server's TIME_WAIT:
-    it refuses no SYN, none has to be sent twice, no request fails, nothing is dropped; a download through such a port is
+    """B38, B43: more connections than there are local ports, so that ports are used again within TIME_WAIT: the server
+    refuses no SYN, none has to be sent twice, no request fails, nothing is dropped; a download through such a port is
     whole."""
     client, server = service.lab.client, service.lab.servers[0]
     before = counters(client)["TCPSynRetrans"]
