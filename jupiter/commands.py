@@ -727,7 +727,7 @@ _COUNTERS = (
     ),
     Command(
         "tcp/stats",
-        "Show the TCP packets dropped by reason, and the TCP connections.",
+        "Show the TCP packets dropped by reason, the RSTs that the director has sent itself, and the TCP connections.",
         answer=Answer.RECORD,
         examples=("tcp/stats",),
     ),
@@ -739,7 +739,7 @@ _COUNTERS = (
     ),
     Command(
         "icmp/stats",
-        "Show the ICMP packets dropped by reason.",
+        "Show the ICMP packets dropped by reason, and what the director has sent itself or relayed.",
         answer=Answer.RECORD,
         details="Packets that are answered by an ICMP error are no ICMP: `drops` has them, as ttl_exceeded, "
         "mtu_exceeded, no_service and no_server.",

@@ -78,6 +78,16 @@ class DeviceHardware(NamedTuple):
     woken_by: str
 
 
+class OwnMessages(NamedTuple):
+    """What the data plane has sent of its own account since start: echo replies, ICMP errors and RSTs about packets
+    that it dropped; and ICMP errors of others that it has translated and sent on."""
+
+    echo_replies: int
+    icmp_errors: int
+    resets: int
+    icmp_relayed: int
+
+
 class Drop(NamedTuple):
     """rate: packets of the last second or so."""
 
@@ -238,6 +248,8 @@ class View(Protocol):
 
     def drops(self) -> Sequence[Drop]:
         """Every reason there is, since start."""
+
+    def own_messages(self) -> OwnMessages: ...
 
     def neighbours(self) -> Sequence[Neighbour]: ...
 

@@ -22,6 +22,7 @@ from jupiter.counters import (
     Drop,
     Heap,
     LocalPorts,
+    OwnMessages,
     Seen,
     WorkerTraffic,
 )
@@ -143,6 +144,9 @@ class Gauges:
             Drop(reason, n, round((later.drops[reason] - earlier.drops[reason]) / seconds), engine.DROP_REASONS[reason])
             for reason, n in engine.drops().items()
         ]
+
+    def own_messages(self) -> OwnMessages:
+        return OwnMessages(*engine.own_messages())
 
     def progress(self) -> list[int]:
         """Turns of each worker; any thread may ask."""

@@ -167,7 +167,8 @@ def laddr_stats(view: View) -> Json:
 
 
 def tcp_stats(view: View) -> Json:
-    return _drops_of(view, "tcp_") | {"inuse_conns": sum(ports.tcp for ports in view.local_ports())}
+    connections = sum(ports.tcp for ports in view.local_ports())
+    return _drops_of(view, "tcp_") | {"sent_resets": view.own_messages().resets, "inuse_conns": connections}
 
 
 def udp_stats(view: View) -> Json:
@@ -175,7 +176,13 @@ def udp_stats(view: View) -> Json:
 
 
 def icmp_stats(view: View) -> Json:
-    return _drops_of(view, "icmp_")
+    said = view.own_messages()
+    sent = {
+        "sent_echo_replies": said.echo_replies,
+        "sent_errors": said.icmp_errors,
+        "relayed_errors": said.icmp_relayed,
+    }
+    return _drops_of(view, "icmp_") | sent
 
 
 def _drops_of(view: View, prefix: str) -> dict[str, int]:

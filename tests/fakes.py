@@ -16,6 +16,7 @@ from jupiter.counters import (
     Drop,
     Heap,
     LocalPorts,
+    OwnMessages,
     Seen,
     ServerTraffic,
     ServiceTraffic,
@@ -139,6 +140,9 @@ class FakeDatapath:
     def drops(self) -> list[Drop]:
         texts = {"no_service": "no service on this port", "tcp_truncated": "cut short", "icmp_truncated": "cut short"}
         return [Drop(reason, 3 + n, n, text) for n, (reason, text) in enumerate(texts.items())]
+
+    def own_messages(self) -> OwnMessages:
+        return OwnMessages(4, 3, 2, 1)
 
     def neighbours(self) -> list[FakeNeighbour]:
         return [
@@ -372,6 +376,9 @@ class FakeEngine(SimpleNamespace):
 
     def drops(self) -> dict[str, int]:
         return {"no_service": self.dropped}
+
+    def own_messages(self) -> tuple[int, int, int, int]:
+        return 1, 2, 3, 4
 
     def usage(self) -> list["FakeEngine.Usage"]:
         return [FakeEngine.Usage(0, 0, 5, 6, 64512, 64500), FakeEngine.Usage(1, 0, 7, 8, 64512, 100)]

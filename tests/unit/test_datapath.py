@@ -351,6 +351,7 @@ def test_rates_come_from_the_last_two_samples(
     assert (traffic.rx_packets, traffic.mbufs_free) == (100, 9)
     assert (traffic.rx_pps, traffic.tx_pps, traffic.rx_bps, traffic.tx_bps) == (50, 25, 3200, 1600)
     assert datapath.drops() == [("no_service", 8, 4, "no service on this port")]
+    assert datapath.own_messages().icmp_relayed == 4
     first, second = datapath.worker_traffic()
     assert (first.busy, first.turns, first.packets, first.per_turn, first.parked) == (12.5, 1000, 150, 30.0, 3)
     assert (first.asleep, first.sleeps) == (25.0, 4)

@@ -344,9 +344,11 @@ def test_what_workers_and_devices_report(operator: Operator) -> None:
             **{"udp_avail_lports": 129024, "udp_inuse_lports": 10, "least_free_lports": 129000},
         }
     ]
-    assert operator("tcp/stats") == {"tcp_truncated": 4, "inuse_conns": 60}
+    assert operator("tcp/stats") == {"tcp_truncated": 4, "sent_resets": 2, "inuse_conns": 60}
     assert operator("udp/stats") == {"inuse_conns": 10}
-    assert operator("icmp/stats") == {"icmp_truncated": 5}
+    assert operator("icmp/stats") == {
+        "icmp_truncated": 5, "sent_echo_replies": 4, "sent_errors": 3, "relayed_errors": 1,
+    }  # fmt: skip
     assert operator("memory") == [
         {
             **{"Socket": 0, "Heap_size": 1000, "Free_size": 400, "Alloc_size": 600, "Greatest_free_size": 300},
