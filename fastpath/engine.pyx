@@ -24,6 +24,7 @@ from fastpath.net.headers cimport PROTO_TCP
 from fastpath.stage.answer cimport answer as answer_verb
 from fastpath.stage.dispatch cimport flush
 from fastpath.stage.expire cimport free_dead
+from fastpath.table.batch cimport count_drop
 from fastpath.table.bell cimport ring_bell
 from fastpath.table.block cimport block_fill, block_free, member, pool_new, share_out
 from fastpath.table.gather cimport empty_gather

@@ -102,8 +102,9 @@ def buffers_for(workers, descriptors):
     within(workers, 1, MAX_WORKERS, "workers")
     within(descriptors, 0, 1 << 20, "descriptors")
     # What each worker may hold: the queues of its ports, its batch and transmit buffers, its cache of the pool, its parking;
-    # and, handed over to it, two full rings: more only stand there when it is too slow anyway.
-    held = descriptors + BURST * (1 + MAX_PORTS) + 2 * MBUF_CACHE + PARKING + (2 * HAND_SLOTS if workers > 1 else 0)
+    # fragments that wait, and as many that are about to be received again; and, handed over to it, two full rings: more only
+    # stand there when it is too slow anyway.
+    held = descriptors + BURST * (1 + MAX_PORTS) + 2 * MBUF_CACHE + PARKING + 2 * HELD + (2 * HAND_SLOTS if workers > 1 else 0)
     return max(MIN_BUFFERS, workers * held)
 
 
@@ -276,7 +277,7 @@ cdef empty_rings(worker *w):
                 if slots[i] & HAND_SEND:
                     tx_add(w, m.port, m)
                     continue
-                w.drops[HANDOVER_FULL] += 1
+                count_drop(w, m.port, HANDOVER_FULL)
                 rte_pktmbuf_free(m)
     flush(w)
 

@@ -20,7 +20,7 @@ from fastpath.table.load cimport count_opened
 from fastpath.table.local_port cimport choose_local
 from fastpath.table.next_hop cimport client_hop, hop_port, is_resolved
 from fastpath.table.owner cimport is_anothers
-from fastpath.table.parking cimport park
+from fastpath.table.parking cimport park, park_behind
 from fastpath.table.service cimport address_kind, is_eligible, is_no_client, pick_server, service_at
 from fastpath.table.takeover cimport take_over
 from fastpath.table.tell cimport drop_and_answer, mtu_exceeded, refuse, ttl_exceeded
@@ -155,7 +155,7 @@ cdef inline uint8_t schedule_new(worker *w, uint32_t i) noexcept nogil:
     cdef uint32_t id
     cdef uint8_t verdict = GO_ON
     if b.l4[i] == 0:
-        return drop(b, i, NO_CONNECTION)  # a later fragment opens nothing
+        return park_behind(w, i)  # a later fragment opens nothing
     s = service_at(w, client.daddr, client.dport, <uint8_t>(b.ports[i] >> 32))
     if s == NULL:
         return schedule_unserved(w, i, address_kind(w.shared.map, client.daddr))

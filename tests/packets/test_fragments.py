@@ -374,10 +374,14 @@ def test_the_kernels_fragments(director: Director) -> None:
     assert director.send(*parts[::-1]).to_kernel == parts[::-1]
 
 
-def test_a_server_without_next_hop(director: Director) -> None:
-    """B40, B35: the first fragment waits for the server's MAC address; what follows has no connection yet."""
+@pytest.mark.parametrize("order", list(permutations(range(3))), ids=str)
+def test_the_first_one_waits_for_a_next_hop(director: Director, order: tuple[int, ...]) -> None:
+    """B35, B40: the datagram that opens a flow to a server whose MAC address is not known yet waits as a whole."""
     director.service(protocol=engine.UDP, hops={SERVER: None})
-    first, *others = pieces(query(200))
-    director.send(first, *others, drops={"no_connection": 3})
+    parts = pieces(query(150))
+    assert len(parts) == 3
+    for n in order:
+        assert director.send(parts[n]) == ([], [], [])
+    assert director.parked() == 3
     director.resolve(0, 0, server_mac(SERVER))
-    assert director.send().one()[IP].frag == 0
+    assert_whole(director.send().to_network, query(150))
