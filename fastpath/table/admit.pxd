@@ -14,12 +14,14 @@ between nothing stands for the connection; several packets of a new UDP flow may
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.layout cimport (
-    CLIENT_RATE, GO_ON, INBOUND, LIMITS_CLIENTS, N_DROP_REASONS, NONE, REMEMBERS, SERVER_FULL, batch, flow, service, worker)
-from fastpath.table.batch cimport drop_for_service
+    CLIENT_RATE, GO_ON, INBOUND, LIMITS_CLIENTS, N_DROP_REASONS, NO_CONNECTION, NONE, REMEMBERS, SERVER_FULL, batch, flow,
+    service, worker)
+from fastpath.table.batch cimport drop, drop_for_service
 from fastpath.table.client cimport client_home, client_may, client_rate, recall, remember
 from fastpath.table.limit cimport has_room, why_not
-from fastpath.table.note cimport NOTE_ASK, NOTE_INSTEAD, NOTE_SERVER, NOTE_SETTLED, give_noted, note_kind, note_says
-from fastpath.table.service cimport is_eligible, pick_server, pick_with_room
+from fastpath.table.note cimport (
+    NOTE_ASK, NOTE_BEHIND, NOTE_FOLLOW, NOTE_INSTEAD, NOTE_SERVER, NOTE_SETTLED, give_noted, note_kind, note_says)
+from fastpath.table.service cimport is_eligible, pick_server, pick_with_room, service_at
 
 
 cdef inline uint32_t choice_of_home(worker *w, uint32_t i, const service *s, const flow *client) noexcept nogil:
@@ -64,6 +66,20 @@ cdef inline uint8_t ask_home(worker *w, uint32_t i, const service *s, const flow
         return drop_for_service(w, i, CLIENT_RATE, s.id, INBOUND)
     id[0] = choice_of_home(w, i, s, client)
     return GO_ON
+
+
+cdef inline uint8_t follow_first(worker *w, uint32_t i, const flow *client) noexcept nogil:
+    """A later fragment that found no connection. It opens none; but its first one may be on its way to the client's home and
+    back, so it goes the same way behind it, once."""
+    cdef uint64_t ports = w.batch.ports[i]
+    cdef uint8_t kind = note_kind(w, i)
+    cdef const service *s = service_at(w, client.daddr, client.dport, <uint8_t>(ports >> 32))
+    cdef uint32_t home = client_home(w, w.batch.addrs[i])
+    if kind == NOTE_FOLLOW:
+        return give_noted(w, i, <uint32_t>(note_says(w, i) >> 32), NOTE_BEHIND, <uint32_t>ports)
+    if kind == NOTE_BEHIND or s == NULL or home == w.id or not s.asks & (LIMITS_CLIENTS | REMEMBERS):
+        return drop(&w.batch, i, NO_CONNECTION)
+    return give_noted(w, i, home, NOTE_FOLLOW, <uint64_t>w.id << 32 | <uint32_t>ports)
 
 
 cdef inline uint32_t choose_anew(worker *w, uint32_t i, const service *s, const flow *client, bint settled,
