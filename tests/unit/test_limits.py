@@ -167,7 +167,8 @@ def test_a_file_sets_them_all_and_save_writes_them_as_they_were(operator: Operat
 def test_diff_tells_what_a_new_service_has(operator: Operator) -> None:
     """B28: its options and clients too, but for those that are as if nothing was said."""
     operator("vs/del", **VS)
-    rows = [(row["change"], row["server"] or row["key"], row["now"], row["then"]) for row in operator.file("diff", FILE)]
+    found = operator.file("diff", FILE)
+    rows = [(row["change"], row["server"] or row["key"], row["now"], row["then"]) for row in found]
     assert rows == [
         ("add", None, None, "wrr"),
         ("add", "max_conns", None, 20000),
