@@ -83,8 +83,8 @@ def test_a_place_is_free_when_a_connection_expires(director: Director) -> None:
 
 @pytest.mark.parametrize("whose", ["service", "server"])
 def test_forged_syns_do_not_keep_the_places(director: Director, whose: str) -> None:
-    """B23, B29: a half-open connection whose client had time to answer makes room for the next one; neither an established
-    one nor one of another service does."""
+    """B23, B29: a half-open connection whose client had time to answer makes room for the next one; no established one,
+    and none of another service."""
     if whose == "service":
         director.service(limits=engine.Limits(connections=3))
     else:
