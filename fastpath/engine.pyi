@@ -519,6 +519,9 @@ def watch_read(limit: int = 1024) -> tuple[list[Seen], int]:
     """What was noted since the last time, in the order of time, at most `limit` of each worker; and how many more there
     were for which there was no room."""
 
+def watch_stop() -> None:
+    """Returns when no worker notes anything any more; what was noted by then can be read until watch_end()."""
+
 def watch_end() -> None:
     """Returns when no worker notes anything any more; what was not read is gone. Nothing where nobody watches."""
 

@@ -354,8 +354,8 @@ _SERVICES = (
         (THE_SERVICE,),
         attributes.MAX_CONNECTIONS,
         values=("20000",),
-        details=f"{_NEW_ONLY.format('service_full')} Half-open ones count, and so do those of UDP. Each worker has its "
-        "part of them.",
+        details=f"{_NEW_ONLY.format('service_full')} Half-open ones count, but give their places to others after 4 "
+        "seconds; those of UDP count until they are freed. Each worker has its part of them.",
         aliases=("vs/max-conns",),
     ),
     _setting(

@@ -19,6 +19,7 @@ def rows(running: Services, change: Change) -> Iterator[Row]:
         before = running.get(service.key)
         if before is None:
             yield _row("add", service, then=service.scheduler)
+            yield from _options(VirtualService(service.key, service.scheduler), service, "add")
         else:
             yield from _options(before, service)
         yield from _servers(before, service)
@@ -38,12 +39,13 @@ def figures(running: Services, change: Change) -> dict[str, int]:
     return {name: count[name] for name in COUNTED}
 
 
-def _options(before: VirtualService, after: VirtualService) -> Iterator[Row]:
+def _options(before: VirtualService, after: VirtualService, change: str = "change") -> Iterator[Row]:
+    """Those that differ; of a service that is new, from what they are where nothing is said."""
     former, wanted = _settings(before), _settings(after)
     for name in former | wanted:
         now, then = former.get(name), wanted.get(name)
         if now != then:
-            yield _row("change", after, key=name, now=now, then=then)
+            yield _row(change, after, key=name, now=now if change == "change" else None, then=then)
 
 
 def _settings(service: VirtualService) -> dict[str, Any]:

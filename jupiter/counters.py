@@ -197,11 +197,12 @@ class Seen(NamedTuple):
 
 
 class Watch(Protocol):
-    """Packets are watched until end()."""
+    """Packets are watched until stop(); what was seen by then can be read until end()."""
 
     def read(self, limit: int) -> tuple[Sequence[Seen], int]:
         """What was seen since the last time, about so many at most; and how many were lost, for nobody read them."""
 
+    def stop(self) -> None: ...
     def end(self) -> None: ...
 
 

@@ -193,6 +193,9 @@ class Watched:
         found, lost = engine.watch_read(max(1, limit // len(self._lcores)))
         return [self._named(seen) for seen in found], lost
 
+    def stop(self) -> None:
+        engine.watch_stop()
+
     def end(self) -> None:
         engine.watch_end()
 

@@ -39,6 +39,7 @@ class Watching:
         self._rows: deque[tuple[Json, int]] = deque()
         """Read and not yet taken, each with the bytes of its frame."""
         self._lost = 0
+        self._stopped = False
         self._pages = 0
         self._impatience = self._loop.call_later(PATIENCE, self.close)
 
@@ -48,6 +49,7 @@ class Watching:
         if self._watch:
             self._watch.end()
         self._watch = None
+        self._rows.clear()  # the connection may go on for long
 
     async def page(self, cursor: str) -> Json:
         if cursor != (str(self._pages) if self._pages else ""):
@@ -57,7 +59,10 @@ class Watching:
         self._impatience.cancel()
         rows = await self._take()
         self._pages += 1
-        if self._left <= 0 or (self._loop.time() >= self._end and not self._rows):
+        over = self._left <= 0 or self._is_read_up()
+        if self._lost and (over or not self._rows):
+            rows.append(self._lost_row())
+        if over:
             self.close()
             return {"rows": rows, "cursor": None}
         self._impatience = self._loop.call_later(PATIENCE, self.close)
@@ -77,17 +82,28 @@ class Watching:
             size += bytes_
             taken.append(row)
         self._left -= len(taken)
-        if self._lost and not self._rows:
-            taken.append(self._lost_row())
         return taken
 
-    def _look(self) -> None:
-        """Once what was read before is taken: the rest waits with the workers, which have room for more than we."""
+    def _look(self) -> bool:
+        """Once what was read before is taken: the rest waits with the workers, which have room for more than we. False:
+        there was nothing new."""
         if self._rows or self._watch is None:
-            return
+            return False
         found, lost = self._watch.read(ROWS)
         self._lost += lost
         self._rows += [(row, len(seen.frame)) for seen in found if (row := self._row(seen)) is not None]
+        return bool(found)
+
+    def _is_read_up(self) -> bool:
+        """Its time is over, and nothing is left that came within it."""
+        if self._loop.time() < self._end:
+            return False
+        if self._watch and not self._stopped:
+            self._watch.stop()
+            self._stopped = True
+        while self._look():
+            pass
+        return not self._rows
 
     def _lost_row(self) -> Json:
         lost, self._lost = self._lost, 0

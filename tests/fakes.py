@@ -51,6 +51,7 @@ class FakeWatch:
     def __init__(self, seen: Sequence[Seen]) -> None:
         self.waiting = list(seen)
         self.lost = 0
+        self.stopped = False
         self.ended = False
 
     def read(self, limit: int) -> tuple[list[Seen], int]:
@@ -58,6 +59,9 @@ class FakeWatch:
         taken, self.waiting = self.waiting[:limit], self.waiting[limit:]
         lost, self.lost = self.lost, 0
         return taken, lost
+
+    def stop(self) -> None:
+        self.stopped = True
 
     def end(self) -> None:
         self.ended = True
@@ -346,6 +350,7 @@ class FakeEngine(SimpleNamespace):
     def watch_read(self, limit: int) -> tuple[list[SimpleNamespace], int]:
         return self.seen, limit
 
+    def watch_stop(self) -> None: ...
     def watch_end(self) -> None:
         self.watched.clear()
 

@@ -62,6 +62,12 @@ cdef free_watch(struct_watch *x):
     free(x)
 
 
+def watch_stop():
+    need(watching != NULL, "Nobody watches packets.")
+    store_pointer(&S.watch, NULL)
+    synchronize()
+
+
 def watch_end():
     """Nothing where nobody watches."""
     global watching

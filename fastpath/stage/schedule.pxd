@@ -12,7 +12,7 @@ from fastpath.layout cimport (
 from fastpath.net.frame cimport frame_at, load16, rte_be_to_cpu_16, rte_cpu_to_be_16
 from fastpath.net.headers cimport ETH_LEN, IPV4_DONT, IPV4_FRAGMENT, IPV4_TOTAL_LENGTH, IPV4_TTL, PROTO_TCP
 from fastpath.net.tcp cimport TCP_HAS_ACK, answer_segment
-from fastpath.table.admit cimport admit
+from fastpath.table.admit cimport admit, follow_first
 from fastpath.table.batch cimport count_for_service, drop, drop_for_service
 from fastpath.table.connection cimport connection_give, connection_index, connection_take, find, flow_of
 from fastpath.table.limit cimport count_new
@@ -147,6 +147,13 @@ cdef inline uint8_t schedule_unserved(worker *w, uint32_t i, uint8_t kind) noexc
     return drop(b, i, NO_SERVICE)
 
 
+cdef inline uint8_t schedule_later(worker *w, uint32_t i, const flow *client) noexcept nogil:
+    """A later fragment that found no connection opens none; but the first one of its datagram may be about to: parked here, or
+    on its way to its client's home and back."""
+    cdef uint8_t verdict = park_behind(w, i)
+    return verdict if verdict != GO_ON else follow_first(w, i, client)
+
+
 cdef inline uint8_t schedule_new(worker *w, uint32_t i) noexcept nogil:
     """No connection holds this tuple: a service's, the kernel's, or nobody's."""
     cdef batch *b = &w.batch
@@ -155,7 +162,7 @@ cdef inline uint8_t schedule_new(worker *w, uint32_t i) noexcept nogil:
     cdef uint32_t id
     cdef uint8_t verdict = GO_ON
     if b.l4[i] == 0:
-        return park_behind(w, i)  # a later fragment opens nothing
+        return schedule_later(w, i, &client)
     s = service_at(w, client.daddr, client.dport, <uint8_t>(b.ports[i] >> 32))
     if s == NULL:
         return schedule_unserved(w, i, address_kind(w.shared.map, client.daddr))

@@ -9,17 +9,43 @@ What is known of a client is at its home (table/client.pxd). The owner of a new 
 that asks; home hands it back with a note that says which server, or drops it. The owner has the last word, since it counts
 the server's connections: a server that is full there is replaced, which home has to learn on the same way once. In
 between nothing stands for the connection; several packets of a new UDP flow may be on their way at once, and each counts.
+
+Where all places are taken, the oldest half-open connection makes room, if it is the service's and its client has had time to
+answer: else a few forged SYNs a second would keep every place taken for the whole of their timeout (B23).
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from fastpath.layout cimport (
-    CLIENT_RATE, GO_ON, INBOUND, LIMITS_CLIENTS, N_DROP_REASONS, NONE, REMEMBERS, SERVER_FULL, batch, flow, service, worker)
-from fastpath.table.batch cimport drop_for_service
+    CLIENT_RATE, GO_ON, INBOUND, LIMITS_CLIENTS, LIST_HALF_OPEN, LIST_HEADS, N_DROP_REASONS, NO_CONNECTION, NONE, REMEMBERS,
+    SERVER_FULL, SERVICE_FULL, batch, connection, flow, service, worker)
+from fastpath.table.batch cimport drop, drop_for_service
 from fastpath.table.client cimport client_home, client_may, client_rate, recall, remember
 from fastpath.table.limit cimport has_room, why_not
-from fastpath.table.note cimport NOTE_ASK, NOTE_INSTEAD, NOTE_SERVER, NOTE_SETTLED, give_noted, note_kind, note_says
-from fastpath.table.service cimport is_eligible, pick_server, pick_with_room
+from fastpath.table.note cimport (
+    NOTE_ASK, NOTE_BEHIND, NOTE_FOLLOW, NOTE_INSTEAD, NOTE_SERVER, NOTE_SETTLED, give_noted, note_kind, note_says)
+from fastpath.table.service cimport is_eligible, pick_server, pick_with_room, service_at
+from fastpath.table.timer cimport retire
+
+cdef extern from *:
+    """
+    enum { PATIENCE_MS = 4000 }; /* with a half-open connection while others want its place: two SYNs, of 1 s and 3 s */
+    """
+    enum:
+        PATIENCE_MS
+
+
+cdef inline bint recycle(worker *w, const service *s) noexcept nogil:
+    """Whether the oldest half-open connection has made room."""
+    cdef uint32_t first = w.table.nodes[LIST_HALF_OPEN].next
+    cdef const connection *c
+    if first == LIST_HALF_OPEN:
+        return False
+    c = &w.table.connections[first - LIST_HEADS]
+    if w.shared.servers[c.server].service != s.id or w.now - c.last_seen < PATIENCE_MS:
+        return False
+    retire(w, first - LIST_HEADS)
+    return True
 
 
 cdef inline uint32_t choice_of_home(worker *w, uint32_t i, const service *s, const flow *client) noexcept nogil:
@@ -66,11 +92,27 @@ cdef inline uint8_t ask_home(worker *w, uint32_t i, const service *s, const flow
     return GO_ON
 
 
+cdef inline uint8_t follow_first(worker *w, uint32_t i, const flow *client) noexcept nogil:
+    """A later fragment that found no connection. It opens none; but its first one may be on its way to the client's home and
+    back, so it goes the same way behind it, once."""
+    cdef uint64_t ports = w.batch.ports[i]
+    cdef uint8_t kind = note_kind(w, i)
+    cdef const service *s = service_at(w, client.daddr, client.dport, <uint8_t>(ports >> 32))
+    cdef uint32_t home = client_home(w, w.batch.addrs[i])
+    if kind == NOTE_FOLLOW:
+        return give_noted(w, i, <uint32_t>(note_says(w, i) >> 32), NOTE_BEHIND, <uint32_t>ports)
+    if kind == NOTE_BEHIND or s == NULL or home == w.id or not s.asks & (LIMITS_CLIENTS | REMEMBERS):
+        return drop(&w.batch, i, NO_CONNECTION)
+    return give_noted(w, i, home, NOTE_FOLLOW, <uint64_t>w.id << 32 | <uint32_t>ports)
+
+
 cdef inline uint32_t choose_anew(worker *w, uint32_t i, const service *s, const flow *client, bint settled,
                                  uint8_t *verdict) noexcept nogil:
     """Nobody has chosen, or that server cannot be had: a server with room, of which home hears unless it did before."""
     cdef uint32_t id = pick_with_room(w, s, client, w.batch.hash[i])
     cdef uint32_t home
+    if id == NONE and recycle(w, s):
+        id = pick_with_room(w, s, client, w.batch.hash[i])
     if id == NONE:
         verdict[0] = drop_for_service(w, i, SERVER_FULL, s.id, INBOUND)
         return NONE
@@ -96,6 +138,8 @@ cdef inline uint32_t admit(worker *w, uint32_t i, const service *s, const flow *
     if s.n_slots == 0:
         return NONE
     reason = why_not(w, s)
+    if reason == SERVICE_FULL and recycle(w, s):
+        reason = why_not(w, s)
     if reason != N_DROP_REASONS:
         verdict[0] = drop_for_service(w, i, reason, s.id, INBOUND)
         return NONE

@@ -23,12 +23,14 @@ cdef extern from *:
         NOTE_SERVER,  /* from there: it may. says: the server, NONE: whichever */
         NOTE_SETTLED, /* from there: so be it. says: the server */
         NOTE_PORTS,   /* from a fragment's home to the owner of its connection. says: both ports, as they stand in memory */
+        NOTE_FOLLOW,  /* to a client's home, behind a first fragment that asks. says: who asks << 32 | both ports */
+        NOTE_BEHIND,  /* from there. says: both ports */
     };
     #define NOTE_BITS 56
     #define NOTE_MASK ((1ULL << NOTE_BITS) - 1)
     """
     enum:
-        NO_NOTE, NOTE_ASK, NOTE_INSTEAD, NOTE_SERVER, NOTE_SETTLED, NOTE_PORTS, NOTE_BITS
+        NO_NOTE, NOTE_ASK, NOTE_INSTEAD, NOTE_SERVER, NOTE_SETTLED, NOTE_PORTS, NOTE_FOLLOW, NOTE_BEHIND, NOTE_BITS
     uint64_t NOTE_MASK
 
 

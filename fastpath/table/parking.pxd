@@ -9,11 +9,11 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from fastpath.dpdk.mbuf cimport rte_pktmbuf_free
 from fastpath.layout cimport (
-    BURST, INBOUND, NEXT_HOP_UNRESOLVED, NO_CONNECTION, PARK, PARKING, PARKING_FULL, PARKING_MS, PARKING_SERVER, batch,
+    BURST, GO_ON, INBOUND, NEXT_HOP_UNRESOLVED, PARK, PARKING, PARKING_FULL, PARKING_MS, PARKING_SERVER, batch,
     parked, worker)
 from fastpath.net.frame cimport frame_at, load16, load64
 from fastpath.net.headers cimport ETH_LEN, IPV4_ID, IPV4_PROTOCOL, IPV4_SRC
-from fastpath.table.batch cimport count_drop, count_for_service, drop, drop_for_service
+from fastpath.table.batch cimport count_drop, count_for_service, drop_for_service
 from fastpath.table.next_hop cimport is_resolved
 from fastpath.table.watch cimport observe_drop
 
@@ -42,7 +42,7 @@ cdef inline uint8_t park(worker *w, uint32_t i, uint32_t server, uint32_t servic
 
 
 cdef inline uint8_t park_behind(worker *w, uint32_t i) noexcept nogil:
-    """A later fragment, of no connection yet: the first one of its datagram may wait to open it."""
+    """A later fragment waits if the first one of its datagram does; GO_ON: that one does not."""
     cdef const uint8_t *ip = frame_at(w.batch.pkt[i], ETH_LEN)
     cdef const uint8_t *first
     cdef uint32_t at
@@ -51,7 +51,7 @@ cdef inline uint8_t park_behind(worker *w, uint32_t i) noexcept nogil:
         if load64(first + IPV4_SRC) == load64(ip + IPV4_SRC) and load16(first + IPV4_ID) == load16(
                 ip + IPV4_ID) and first[IPV4_PROTOCOL] == ip[IPV4_PROTOCOL]:
             return park(w, i, w.parked[at].server, w.parked[at].service)
-    return drop(&w.batch, i, NO_CONNECTION)
+    return GO_ON
 
 
 cdef inline bint may_leave(const worker *w, const parked *p) noexcept nogil:

@@ -86,3 +86,23 @@ def test_echo(director: Director) -> None:
     sent = [p for worker, part in enumerate(reversed(parts)) for p in director.send(part, worker=worker).to_network]
     whole = together(sent)
     assert (whole.src, whole.dst, whole[ICMP].type) == (VIP, CLIENT, 0)
+
+
+@pytest.mark.parametrize("receiver", range(WORKERS))
+def test_of_a_client_that_is_known_elsewhere(director: Director, receiver: int) -> None:
+    """B35, B44: while the first fragment asks its client's home for a server, the others do not overtake it."""
+    director.service([SERVER, OTHER_SERVER], engine.UDP, persistence=engine.Persistence(100))
+    for n in range(20):
+        parts = pieces(query(400, 2000 + n), id=n, src=f"2.0.1.{n}")
+        assert_whole(director.send(*parts, worker=receiver).to_network, query(400, 2000 + n))
+    assert {c.worker for c in director.connections(engine.UDP)} == set(range(WORKERS))
+
+
+def test_of_a_client_that_is_refused_elsewhere(director: Director) -> None:
+    """B29, B35: where its home refuses the first fragment, the others are dropped once they are back."""
+    director.service(protocol=engine.UDP, limits=engine.Limits(client_rate=1))
+    for n in range(20):
+        src = f"2.0.1.{n}"
+        director.send(inbound(udp(sport=999), src=src))
+        parts = pieces(query(400, 2000 + n), id=n, src=src)
+        director.send(*parts, drops={"client_rate": 1, "no_connection": len(parts) - 1}, worker=n % WORKERS)

@@ -70,14 +70,38 @@ def test_the_server_closes(director: Director) -> None:
 
 
 def test_a_place_is_free_when_a_connection_expires(director: Director) -> None:
-    """B29: half-open connections and UDP flows count until they are forgotten."""
-    director.service(limits=engine.Limits(connections=1))
+    """B29: established connections and UDP flows count until they are forgotten."""
+    director.service(timeout=300, limits=engine.Limits(connections=1))
     director.service(protocol=engine.UDP, id=1, first=1, limits=engine.Limits(connections=1))
-    director.send(*syns([1]), inbound(udp(sport=1)))
+    connect(director, 1)
+    director.send(inbound(udp(sport=1)))
     director.wait(200)
     director.send(*syns([2]), inbound(udp(sport=2)), drops={"service_full": 2})
     director.wait(303)
     director.send(*syns([2]), inbound(udp(sport=2)))
+
+
+@pytest.mark.parametrize("whose", ["service", "server"])
+def test_forged_syns_do_not_keep_the_places(director: Director, whose: str) -> None:
+    """B23, B29: a half-open connection whose client had time to answer makes room for the next one; no established one,
+    and none of another service."""
+    if whose == "service":
+        director.service(limits=engine.Limits(connections=3))
+    else:
+        director.service([SERVER], most={SERVER: 3})
+    full = f"{whose}_full"
+    connect(director, 1)
+    director.send(*syns([2, 3], "9.9.9.9"))
+    director.later(3.9)
+    director.send(*syns([4]), drops={full: 1})
+    director.later(0.2)
+    connect(director, 4, 5)
+    director.send(*syns([6]), drops={full: 1})
+    assert sorted(c.client[1] for c in director.connections()) == [1, 4, 5]
+    director.service(id=1, first=1, vport=443)
+    director.send(inbound(tcp("S", sport=7, dport=443), src="9.9.9.9"))
+    director.later(100)
+    director.send(*syns([6]), drops={full: 1})
 
 
 def test_another_connection_in_the_same_place(director: Director) -> None:

@@ -80,6 +80,17 @@ def opened(director: Director) -> Packet:
     return first
 
 
+def test_what_was_noted_is_read_after_the_stop(director: Director) -> None:
+    """A watch that is stopped notes nothing more, and keeps what it has."""
+    director.service()
+    with watching() as watch:
+        director.send(inbound(tcp("S")))
+        engine.watch_stop()
+        director.send(inbound(tcp("S", sport=2000)))
+        assert watch.passed().client == end(CLIENT, 1000)
+        assert watch.look() == []
+
+
 # Stages
 
 

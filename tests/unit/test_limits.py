@@ -164,6 +164,26 @@ def test_a_file_sets_them_all_and_save_writes_them_as_they_were(operator: Operat
     assert rows == [("cql 1.1.1.9", 0, None), ("1.1.1.3:80", "7 max_conns=1000 backup", "7 max_conns=1000")]
 
 
+def test_diff_tells_what_a_new_service_has(operator: Operator) -> None:
+    """B28: its options and clients too, but for those that are as if nothing was said."""
+    operator("vs/del", **VS)
+    found = operator.file("diff", FILE)
+    rows = [(row["change"], row["server"] or row["key"], row["now"], row["then"]) for row in found]
+    assert rows == [
+        ("add", None, None, "wrr"),
+        ("add", "max_conns", None, 20000),
+        ("add", "max_rate", None, 5000),
+        ("add", "cql", None, 100),
+        ("add", "persistence", None, 300),
+        ("add", "persistence_scope", None, "address"),
+        ("add", "mss", None, 1400),
+        ("add", "cql 1.1.1.9", None, 0),
+        ("add", "cql 1.1.1.10", None, 1000),
+        ("add", "1.1.1.3:80", None, "7 max_conns=1000 backup"),
+        ("add", "1.1.1.4:80", None, "9"),
+    ]
+
+
 def test_all_of_them_survive_a_restart_beside_a_configuration_that_was_edited(tmp_path: Path) -> None:
     """state = keep: what the hand has set and taken away holds, all else is what the file says now."""
 

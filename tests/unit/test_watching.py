@@ -272,6 +272,36 @@ def test_it_ends_by_its_time(quick: None) -> None:
     assert watch.ended
 
 
+def test_what_came_within_its_time_is_told(quick: None) -> None:
+    """When its time is over nothing more is noted, and what waits with the workers by then is read to the end."""
+    watch = FakeWatch([SEEN._replace(verdict="hand")] * 700 + [SEEN] * 700)
+
+    async def work(watching: Watching) -> None:
+        cursor, rows = "", 0
+        while cursor is not None:
+            await asyncio.sleep(0.01)
+            page = await watching.page(cursor)
+            assert watch.stopped
+            rows += len(page["rows"])
+            cursor = page["cursor"]
+        assert rows == 700
+
+    run(watch, work, 10_000, 0.005)
+    assert watch.ended
+
+
+def test_what_was_lost_is_told_at_the_end(quick: None) -> None:
+    """Also where the count is reached within what was read."""
+    watch = FakeWatch([SEEN] * 200)
+    watch.lost = 7
+
+    async def work(watching: Watching) -> None:
+        page = await watching.page("")
+        assert (len(page["rows"]), page["rows"][-1], page["cursor"]) == (101, {"lost": 7}, None)
+
+    run(watch, work, 100)
+
+
 def test_a_page_comes_with_the_first_packet(monkeypatch: pytest.MonkeyPatch) -> None:
     """And not with the end of its waiting."""
     monkeypatch.setattr(watching, "WAIT_SECONDS", 60)
