@@ -10,6 +10,12 @@ from fastpath.table.hand_ring cimport hand_over
 from fastpath.table.watch cimport observe_drop, send_watched, watch
 
 
+cdef extern from *:
+    """
+    static inline void __pyx_f_8fastpath_5table_2tx_tx_flush(struct worker *, uint32_t) APART;
+    """
+
+
 cdef inline void tx_by_other(worker *w, uint32_t port) noexcept nogil:
     """The port has fewer transmit queues than there are workers, and none is ours: one that has one sends."""
     cdef tx_queue *q = &w.tx[port]
