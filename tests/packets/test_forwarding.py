@@ -1,4 +1,4 @@
-"""What forwarding does to a packet, and what it must not do: B1, B5, B6, B7."""
+"""What forwarding does to a packet, and what it must not do: B1, B5, B6, B7, B38."""
 
 import pytest
 from scapy.layers.inet import IP, TCP, UDP, IPOption_NOP
@@ -39,6 +39,25 @@ def test_tcp_both_ways(director: Director, size: int) -> None:
     assert (to_client[IP].dst, to_client[TCP].dport) == (CLIENT, 1000)
     assert (to_client.src, to_client.dst) == (DIRECTOR_MAC, CLIENT_MAC)
     assert bare(bytes(to_client)) == bare(answer)
+
+
+OPENING = [("MSS", 1300), ("SAckOK", b""), ("Timestamp", (7, 0)), ("NOP", None), ("WScale", 7), (253, b"\1\2")]
+LATER = [("NOP", None), ("Timestamp", (8, 7)), ("NOP", None), ("SAck", (5, 6, 7, 8)), (253, b"\1\2")]
+
+
+@pytest.mark.parametrize("mss", [0, 1400])
+def test_tcp_options_both_ways(director: Director, mss: int) -> None:
+    """B38: window scale, SACK, timestamps and what nobody knows pass as they are, both ways, in SYNs and later; also where
+    the service limits the largest segment, and these are smaller."""
+    director.service(mss=mss)
+    request = inbound(tcp("S", options=OPENING))
+    to_server = director.send(request).one()
+    assert bare(bytes(to_server)) == bare(request)
+    for flags, options in (("SA", OPENING), ("A", LATER), ("PA", LATER)):
+        answer = outbound(to_server, tcp(flags, data=b"xyz", options=options))
+        assert bare(bytes(director.send(answer).one())) == bare(answer)
+        request = inbound(tcp("A", data=b"wxyz", options=LATER))
+        assert bare(bytes(director.send(request).one())) == bare(request)
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 3, 500, 1472])

@@ -183,6 +183,15 @@ def test_refusals_and_resets(director: Director) -> None:
     assert (packet[TCP].seq, packet[TCP].ack) == (first + 1, 0)
 
 
+@pytest.mark.parametrize(("seq", "state"), [(1, "CLOSE"), (0, "ESTABLISHED")])
+def test_reset_within_the_window(director: Director, seq: int, state: str) -> None:
+    """B15, B43: a client's RST is judged by what the server expects, in the server's numbers."""
+    conversation = taken_over(director).open()
+    director.wait(13)  # the others are gone
+    conversation.play(conversation.client("R", seq, 0))
+    assert director.states() == [state]
+
+
 def test_a_server_that_is_taken_away(director: Director) -> None:
     """B26, B43: each end is reset with the number that it expects, in its own numbers; so is an answer to what it says
     then."""
