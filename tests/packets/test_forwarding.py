@@ -47,8 +47,8 @@ LATER = [("NOP", None), ("Timestamp", (8, 7)), ("NOP", None), ("SAck", (5, 6, 7,
 
 @pytest.mark.parametrize("mss", [0, 1400])
 def test_tcp_options_both_ways(director: Director, mss: int) -> None:
-    """B38: window scale, SACK, timestamps and what nobody knows pass as they are, both ways, in SYNs and later; also where
-    the service limits the largest segment, and these are smaller."""
+    """B38: window scale, SACK, timestamps and what nobody knows pass as they are, both ways, in SYNs and later; also
+    where the service limits the largest segment, and these are smaller."""
     director.service(mss=mss)
     request = inbound(tcp("S", options=OPENING))
     to_server = director.send(request).one()
