@@ -64,7 +64,9 @@ cdef inline bint has_work(worker *w) noexcept nogil:
     for i in range(w.shared.n_workers):
         if i != w.id and not hand_is_empty(w.hand_from[i]):
             return True
-    return w.verb != NULL or w.gather.again != NULL or parking_is_due(w) or oldest_is_due(w) or wheel_is_behind(w) or half_open_is_due(w)
+    if w.verb != NULL or w.gather.again != NULL:
+        return True
+    return parking_is_due(w) or oldest_is_due(w) or wheel_is_behind(w) or half_open_is_due(w)
 
 
 cdef inline uint32_t how_long(worker *w) noexcept nogil:

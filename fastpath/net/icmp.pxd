@@ -36,7 +36,7 @@ cdef inline void turn_packet(rte_mbuf *m, uint64_t mac) noexcept nogil:
 
 
 cdef inline void answer_echo(rte_mbuf *m, uint8_t *icmp, uint32_t length, uint64_t mac) noexcept nogil:
-    """Echo request -> echo reply; id, sequence and payload stay (RFC 792). length: of the message; 0: it is a first fragment."""
+    """Echo request -> echo reply; id, sequence and payload stay (RFC 792). length: of the message, 0: of a first fragment."""
     cdef uint16_t old = load16(icmp + ICMP_TYPE)
     icmp[ICMP_TYPE] = ICMP_ECHO_REPLY
     store16(icmp + ICMP_CHECKSUM, update(load16(icmp + ICMP_CHECKSUM), difference(old, load16(icmp + ICMP_TYPE))))

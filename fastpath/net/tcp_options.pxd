@@ -1,5 +1,6 @@
 """The numbers of a TCP header: sequence and acknowledgement, and those in its options, timestamps and SACK blocks, found and
-moved; and the largest segment that a SYN offers. Options may stand at odd addresses; what they say of their lengths is believed as far as the header goes.
+moved; and the largest segment that a SYN offers. Options may stand at odd addresses; what they say of their lengths is
+believed as far as the header goes.
 
 Naive oracle: tests/fastpath/test_tcp_options.py.
 """

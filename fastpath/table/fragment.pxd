@@ -1,6 +1,6 @@
-"""What becomes of a fragment for a virtual or local address (B35): at its home (table/gather.pxd) it waits, or goes to the owner
-of the connection, with a note of the ports; there it gets its columns like any other packet. Of a later fragment the payload is
-never taken for an L4 header: batch.l4 is 0.
+"""What becomes of a fragment for a virtual or local address (B35): at its home (table/gather.pxd) it waits, or goes to
+the owner of the connection, with a note of the ports; there it gets its columns like any other packet. Of a later
+fragment the payload is never taken for an L4 header: batch.l4 is 0.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -47,14 +47,17 @@ cdef inline bint is_malformed(const uint8_t *ip, uint32_t header, uint32_t lengt
     small to hold the header that decides, or overwrites it, is an attack."""
     cdef uint32_t place = rte_be_to_cpu_16(load16(ip + IPV4_FRAGMENT))
     cdef uint32_t offset = (place & IPV4_OFFSET_MASK) * 8
-    cdef uint32_t needed = l4_needed(ip[IPV4_PROTOCOL])
+    cdef uint32_t needed = l4_needed(ip[IPV4_PROTOCOL]), l4_length
     if length == 0 or (place & IPV4_MORE and length & 7) or header + offset + length > 0xFFFF:
         return True
     if offset:
         return offset < needed
     if length < needed:
         return True
-    return ip[IPV4_PROTOCOL] == PROTO_TCP and ((ip + header)[TCP_OFFSET] >> 4 < 5 or (ip + header)[TCP_OFFSET] // 16 * 4 > length)
+    if ip[IPV4_PROTOCOL] != PROTO_TCP:
+        return False
+    l4_length = ((ip + header)[TCP_OFFSET] >> 4) * 4
+    return l4_length < TCP_LEN or l4_length > length
 
 
 cdef inline uint8_t classify_known(worker *w, uint32_t i, const uint8_t *ip, uint32_t header, uint32_t ports) noexcept nogil:
@@ -120,8 +123,8 @@ cdef inline uint8_t gather_l4(worker *w, uint32_t i, datagram *d, uint8_t *ip, u
 
 
 cdef inline uint8_t gather_echo(worker *w, uint32_t i, datagram *d, uint8_t *ip, uint32_t header, bint first) noexcept nogil:
-    """A fragment of an ICMP message at its home. Of an echo request each one is answered by itself: the reply's checksum follows
-    from the type alone (B30)."""
+    """A fragment of an ICMP message at its home. Of an echo request each one is answered by itself: the reply's checksum
+    follows from the type alone (B30)."""
     cdef batch *b = &w.batch
     cdef uint64_t mac = w.shared.ports[b.pkt[i].port].mac
     cdef rte_mbuf *m

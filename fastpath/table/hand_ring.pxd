@@ -18,6 +18,7 @@ cdef extern from *:
     /* Where a frame begins in a buffer of our pools, unless its driver says otherwise: known without a look at the mbuf. */
     #define usual_frame(slot) ((char *)((slot) & ~(uintptr_t)HAND_FLAGS) + sizeof(struct rte_mbuf) + RTE_PKTMBUF_HEADROOM)
     /* Of all x86-64-v3 processors; one that lacks it does nothing. A line to be written comes alone, not shared first. */
+    static inline uint8_t __pyx_f_8fastpath_5table_9hand_ring_give(struct worker *, uint32_t) APART;
     static inline void prefetch_to_write(const void *p) { __asm__ volatile("prefetchw %0" : : "m"(*(const char *)p)); }
     """
     const void *usual_frame(size_t slot) nogil

@@ -18,6 +18,12 @@ from fastpath.table.next_hop cimport is_resolved
 from fastpath.table.watch cimport observe_drop
 
 
+cdef extern from *:
+    """
+    static inline uint8_t __pyx_f_8fastpath_5table_7parking_park(struct worker *, uint32_t, uint32_t, uint32_t) APART;
+    """
+
+
 cdef inline uint32_t parked_for(const worker *w, uint32_t server) noexcept nogil:
     cdef uint32_t i, n = 0
     for i in range(w.n_parked):

@@ -24,8 +24,9 @@ cdef extern from *:
     """
 
 
-cdef inline rte_mbuf *piece_of(worker *w, const uint8_t *eth, uint32_t header, uint32_t at, uint32_t n, bint more) noexcept nogil:
-    """A frame with n bytes of the packet's payload from `at` on, behind a copy of its `header` bytes; NULL: no packet buffer."""
+cdef inline rte_mbuf *piece_of(worker *w, const uint8_t *eth, uint32_t header, uint32_t at, uint32_t n,
+                               bint more) noexcept nogil:
+    """A frame with n bytes of the payload from `at` on, behind a copy of its `header` bytes; NULL: no packet buffer."""
     cdef rte_mbuf *m = rte_pktmbuf_alloc(w.pool)
     cdef uint8_t *copy
     cdef uint16_t place

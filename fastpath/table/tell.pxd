@@ -1,6 +1,6 @@
 """Drops of which the sender hears, as often as the limits allow: the packet at hand becomes the answer, and is counted as
-dropped all the same. Nothing is told about later fragments, nor about ICMP errors, which never come here (RFC 1122 3.2.2); and nothing to a RST (RFC
-9293 3.10.7.1).
+dropped all the same. Nothing is told about later fragments, nor about ICMP errors, which never come here (RFC 1122 3.2.2);
+and nothing to a RST (RFC 9293 3.10.7.1).
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -50,7 +50,8 @@ cdef inline uint8_t drop_with_error(worker *w, uint32_t i, uint8_t reason, uint8
     """An ICMP error of a router's: from the director's own address on the port that the packet came from (RFC 1812 4.3.2.4)."""
     cdef batch *b = &w.batch
     cdef const port *p = &w.shared.ports[b.pkt[i].port]
-    if p.address == 0 or b.l4[i] == 0 or not may_tell(w, &w.icmp) or answer_error(b.pkt[i], type, code, rest, p.address, p.mac) != 0:
+    if p.address == 0 or b.l4[i] == 0 or not may_tell(w, &w.icmp) or answer_error(
+            b.pkt[i], type, code, rest, p.address, p.mac) != 0:
         return drop(b, i, reason)
     return drop_and_answer(w, i, reason, SAID_ERROR)
 

@@ -19,6 +19,7 @@ from fastpath.table.tcp_state cimport STATE_DEAD, STATE_HELD, half_open, state_t
 cdef extern from *:
     """
     static inline void __pyx_f_8fastpath_5table_5timer_change_state(struct worker *, uint32_t, uint8_t) APART;
+    static inline void __pyx_f_8fastpath_5table_5timer_retire(struct worker *, uint32_t) APART;
     """
 
 

@@ -14,8 +14,8 @@ from fastpath.dpdk.mbuf cimport rte_mempool, rte_pktmbuf_pool_create
 from fastpath.layout cimport (
     ADDRESS_FREE, FRAME_SLOTS, HOP_RESOLVED, INBOUND, LOCAL_PORT_MIN, LOCAL_PORTS, MAX_RETA, NONE, N_TIMEOUTS, OUTBOUND,
     N_DROP_REASONS, SERVER_REMOVED, SERVER_RESET, VERB_FIND, VERB_SWEEP, WHEEL_SHIFT, be16, be32, client_limit, client_set,
-    connection, flow, frame_ring, gather, local_pool, node, region, rss, server, server_count, service, service_count, service_map,
-    share, shared, table, verb, worker)
+    connection, flow, frame_ring, gather, local_pool, node, region, rss, server, server_count, service, service_count,
+    service_map, share, shared, table, verb, worker)
 from fastpath.net cimport checksum, tcp_options as options
 from fastpath.net.frame cimport load32, rte_cpu_to_be_32
 from fastpath.net.hash cimport hash2 as net_hash2, scale as net_scale
