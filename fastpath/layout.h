@@ -19,6 +19,7 @@ typedef uint32_t be32;
  * A .pxd file declares a function of its own as that, before Cython does, under the name that it has in C. */
 #define APART __attribute__((noinline))
 #define RARE __attribute__((cold))
+#define COMMON __attribute__((hot)) /* for gcc, what stands behind unlikely() is cold, and so small that it divides by constants */
 
 enum { LINE = 64 };
 enum { BURST = 32, MAX_PORTS = 16, MAX_WORKERS = 64, MAX_SERVICES = 1 << 16, MAX_SERVERS = 1 << 20 };

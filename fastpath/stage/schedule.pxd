@@ -30,7 +30,7 @@ from fastpath.table.timer cimport hold, retire, timer_set
 
 cdef extern from *:
     """
-    static inline uint8_t __pyx_f_8fastpath_5stage_8schedule_schedule_new(struct worker *, uint32_t) APART;
+    static inline uint8_t __pyx_f_8fastpath_5stage_8schedule_schedule_new(struct worker *, uint32_t) APART COMMON;
     static inline uint8_t __pyx_f_8fastpath_5stage_8schedule_schedule_reset(struct worker *, uint32_t, uint32_t) APART RARE;
     static inline uint8_t __pyx_f_8fastpath_5stage_8schedule_long_packet(struct worker *, uint32_t) APART RARE;
     """
