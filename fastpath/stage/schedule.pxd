@@ -1,7 +1,7 @@
 """schedule: which connection, and where to. A tuple without one opens it, if its service lets it; one that ended makes
 room for the next (B16). Whatever leaves this stage with GO_ON can be sent: `entry` and `hop` are known."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fastpath.dpdk.eal cimport unlikely
@@ -25,7 +25,7 @@ from fastpath.table.service cimport address_kind, is_eligible, is_no_client, pic
 from fastpath.table.takeover cimport take_over
 from fastpath.table.tell cimport drop_and_answer, mtu_exceeded, refuse, ttl_exceeded
 from fastpath.table.tcp_state cimport (
-    EVENT_RST, EVENT_SYN, STATE_HELD, STATE_RESET, STATE_UDP, SYN_SENT, TIME_WAIT, reopens)
+    EVENT_RST, EVENT_SYN, STATE_HELD, STATE_UDP, SYN_SENT, TIME_WAIT, reopens)
 from fastpath.table.timer cimport hold, retire, timer_set
 
 cdef extern from *:

@@ -10,7 +10,7 @@ from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_free
 from fastpath.layout cimport (
     DATAGRAM_CONDEMNED, DATAGRAM_ECHO, DATAGRAM_KNOWN, DATAGRAM_WAITS, FRAGMENT_FULL, FRAGMENT_MALFORMED,
     FRAGMENT_OVERLAP, GO_ON, GONE, HAND, HANDOVER_FULL, ICMP_NOT_HANDLED, PARK, PROTOCOL_NOT_SERVED, SAID_ECHO,
-    SPOOFED_SOURCE, be32, batch, datagram, worker)
+    SPOOFED_SOURCE, batch, datagram, worker)
 from fastpath.net.frame cimport frame_at, load16, load32, load64, rte_be_to_cpu_16, rte_cpu_to_be_16
 from fastpath.net.headers cimport (
     ETH_LEN, ICMP_ECHO, ICMP_LEN, ICMP_TYPE, IPV4_FRAGMENT, IPV4_ID, IPV4_MORE, IPV4_OFFSET_MASK, IPV4_PROTOCOL, IPV4_SRC,

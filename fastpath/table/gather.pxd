@@ -14,8 +14,8 @@ from libc.string cimport memset
 
 from fastpath.dpdk.mbuf cimport rte_mbuf, rte_pktmbuf_free
 from fastpath.layout cimport (
-    DATAGRAM_CONDEMNED, DATAGRAM_ECHO, DATAGRAM_FREE, DATAGRAM_KNOWN, DATAGRAM_MS, DATAGRAM_WAITS, DATAGRAMS, FRAGMENT_EXPIRED,
-    FRAGMENT_FULL, HELD, HELD_DATAGRAM, batch, datagram, gather, worker)
+    DATAGRAM_CONDEMNED, DATAGRAM_FREE, DATAGRAM_MS, DATAGRAM_WAITS, DATAGRAMS, FRAGMENT_EXPIRED,
+    FRAGMENT_FULL, HELD, HELD_DATAGRAM, datagram, gather, worker)
 from fastpath.net.checksum cimport difference, update
 from fastpath.net.frame cimport load16, load64, store16
 from fastpath.net.hash cimport hash2

@@ -11,7 +11,7 @@ from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 
 from fastpath.layout cimport (
     CONNECTION_RATE, N_DROP_REASONS, SERVICE_FULL, connection, server_count, service, service_count, share, worker)
-from fastpath.table.tcp_state cimport STATE_DEAD, state_load
+from fastpath.table.tcp_state cimport state_load
 
 cdef extern from *:
     """

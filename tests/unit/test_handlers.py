@@ -1,6 +1,5 @@
 """What each command does to the model, and what it answers."""
 
-from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 import pytest
@@ -13,17 +12,6 @@ from tests.fakes import START, FakeDatapath, Operator
 
 VS = {"service": "10.0.1.1:8888 tcp"}
 RS = {"server": "1.1.1.3:80"}
-
-
-@pytest.fixture
-def operator() -> Iterator[Operator]:
-    """With one wrr service of two servers, weights 7 and 9."""
-    made = Operator(FakeDatapath())
-    made("vs/add", **VS, scheduler="wrr")
-    made("rs/add", **VS, **RS, weight=7)
-    made("rs/add", **VS, server="1.1.1.4:80", weight=9)
-    yield made
-    made.close()
 
 
 def test_services_are_added_listed_and_deleted(operator: Operator) -> None:

@@ -1,6 +1,5 @@
 """Limits, persistence and the rest that a service and a server can be given: by command and in files."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -17,17 +16,6 @@ VS = {"service": "10.0.1.1:8888 tcp"}
 UDP = {"service": "10.0.1.1:53 udp"}
 RS = {"server": "1.1.1.3:80"}
 KEY = ServiceKey(IPv4Address("10.0.1.1"), 8888, Protocol.TCP)
-
-
-@pytest.fixture
-def operator() -> Iterator[Operator]:
-    """With one wrr service of two servers, weights 7 and 9."""
-    made = Operator(FakeDatapath())
-    made("vs/add", **VS, scheduler="wrr")
-    made("rs/add", **VS, **RS, weight=7)
-    made("rs/add", **VS, server="1.1.1.4:80", weight=9)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize(
